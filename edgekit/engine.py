@@ -1,0 +1,193 @@
+"""The door to engines: what runs an artifact.
+
+An engine is found by name in the entry-point group ``edgekit.engines``; the ones of ``edgekit_runtimes``
+enter through the same door as third parties'. Floats at the edge: an engine whose artifact has quantized
+inputs or outputs quantizes and dequantizes them itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused
+
+ENGINE_GROUP = "edgekit.engines"
+FORMAT_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
+
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor as the artifact itself declares it.
+
+    Attributes:
+        name: Name in the artifact.
+        shape: Dimensions; ``None`` marks a dynamic one.
+        dtype: numpy dtype name as stored (``int8`` for a quantized tensor).
+        scale: Quantization scale, ``None`` for a float tensor.
+        zero_point: Quantization zero point, 0 for a float tensor.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int = 0
+
+    def quantize(self, values: Array) -> Array:
+        """Turn floats into stored integers: ``round(x / scale) + zero_point``, clipped to the dtype."""
+        if self.scale is None:
+            return values
+        limits = np.iinfo(self.dtype)
+        stored = np.rint(values / np.float32(self.scale)) + self.zero_point
+        return np.clip(stored, limits.min, limits.max).astype(self.dtype)
+
+    def dequantize(self, stored: Array) -> Array:
+        """Turn stored integers into floats: ``(q - zero_point) * scale``."""
+        if self.scale is None:
+            return stored
+        return ((stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+
+
+class Engine(ABC):
+    """Runs one artifact. Use as a context manager.
+
+    Subclasses set ``name`` and ``formats``, fill ``inputs`` and ``outputs`` in ``__init__`` and write ``_run``.
+
+    Attributes:
+        inputs: Input tensors in the artifact's order.
+        outputs: Output tensors in the artifact's order.
+    """
+
+    name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    @abstractmethod
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        """Open the artifact. Raises ModelRefused when it cannot be loaded, MissingExtra without its library."""
+
+    @property
+    def version(self) -> str:
+        """Version of the engine's library."""
+        return "unknown"
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: Artifact tensor name -> array of the declared shape; floats for quantized tensors.
+
+        Returns:
+            Artifact tensor name -> array; quantized outputs as float32.
+
+        Raises:
+            DataRefused: A missing or unknown name, or a wrong shape or dtype.
+        """
+        return self._run({info.name: _checked(info, feeds, self.inputs) for info in self.inputs})
+
+    @abstractmethod
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]: ...
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _checked(info: TensorInfo, feeds: Feeds, inputs: tuple[TensorInfo, ...]) -> Array:
+    """Return the array for one input, in the dtype the engine's `_run` takes (floats if quantized)."""
+    names = [tensor.name for tensor in inputs]
+    if info.name not in feeds:
+        raise DataRefused(f"no array for input {info.name!r}, got {sorted(feeds)}", expected=f"{names}")
+    array = np.asarray(feeds[info.name])
+    fits = len(array.shape) == len(info.shape) and all(
+        want is None or want == got for want, got in zip(info.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise DataRefused(
+            f"input {info.name!r} has shape {list(array.shape)}",
+            expected=f"{['any' if size is None else size for size in info.shape]}",
+        )
+    target = np.dtype("float32" if info.scale is not None else info.dtype)
+    if array.dtype == target:
+        return np.ascontiguousarray(array)
+    if np.issubdtype(target, np.integer) and np.issubdtype(array.dtype, np.integer):
+        limits = np.iinfo(target)
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise DataRefused(f"input {info.name!r} has values outside {target}", expected=f"{target}")
+        return np.ascontiguousarray(array, dtype=target)
+    if np.issubdtype(target, np.floating) and (array.dtype.kind in "fiu"):
+        return np.ascontiguousarray(array, dtype=target)
+    raise DataRefused(f"input {info.name!r} has dtype {array.dtype}", expected=str(target))
+
+
+def format_of(path: Path) -> str:
+    """Return ``tflite`` or ``onnx`` for an artifact's file name. Raises ModelRefused for another suffix."""
+    for name, suffix in FORMAT_SUFFIXES.items():
+        if path.suffix == suffix:
+            return name
+    raise ModelRefused(f"{path.name} is not an artifact", expected="a .tflite or .onnx file")
+
+
+def engine_names() -> list[str]:
+    """Names of all registered engines, installed libraries or not."""
+    return sorted({point.name for point in entry_points(group=ENGINE_GROUP)})
+
+
+def engine_class(name: str) -> type[Engine]:
+    """Return the engine registered under a name.
+
+    Raises:
+        EnvironmentFault: No engine of that name; MissingExtra when its module needs a library not installed.
+    """
+    for point in entry_points(group=ENGINE_GROUP, name=name):
+        try:
+            loaded: type[Engine] = point.load()
+        except ImportError as error:
+            raise MissingExtra(f"engine {name!r} cannot be imported: {error}") from error
+        return loaded
+    raise EnvironmentFault(
+        f"no engine named {name!r}",
+        expected=", ".join(engine_names()) or "an installed engine",
+        remedy="pip install 'edgekit-ai[litert]' or 'edgekit-ai[onnxruntime]'",
+    )
+
+
+def open_engine(path: Path, name: str | None = None, *, threads: int | None = None) -> Engine:
+    """Open an artifact in this process.
+
+    Args:
+        path: A ``.tflite`` or ``.onnx`` file.
+        name: Engine; by default the built-in one for the format (``litert`` or ``onnxruntime``).
+        threads: Threads of the engine; ``None`` lets it choose.
+
+    Raises:
+        ModelRefused: The file cannot be loaded, or the engine does not run this format.
+        MissingExtra: The engine's library is not installed.
+    """
+    kind = format_of(path)
+    found = engine_class(name or {"tflite": "litert", "onnx": "onnxruntime"}[kind])
+    if kind not in found.formats:
+        raise ModelRefused(
+            f"{path.name} cannot run on {found.name}", expected=f"one of {', '.join(found.formats)} files"
+        )
+    return found(path, threads=threads)
