@@ -57,7 +57,8 @@ class TensorInfo:
         """Turn stored integers into floats: ``(q - zero_point) * scale``."""
         if self.scale is None:
             return stored
-        return ((stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+        values: Array = (stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)
+        return values.astype(np.float32, copy=False)
 
 
 class Engine(ABC):
@@ -101,7 +102,7 @@ class Engine(ABC):
     @abstractmethod
     def _run(self, feeds: dict[str, Array]) -> dict[str, Array]: ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most engines hold nothing that needs releasing
         """Release what the engine holds."""
 
     def __enter__(self) -> Engine:

@@ -65,9 +65,7 @@ class Parity:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Parity:
         """Read the JSON form."""
-        shares = {
-            key: Proportion(**raw[key]) for key in ("agreement", "accuracy", "reference_accuracy") if key in raw
-        }
+        shares = {key: Proportion(**raw[key]) for key in ("agreement", "accuracy", "reference_accuracy") if key in raw}
         outputs = tuple(OutputParity(**output) for output in raw["outputs"])
         return cls(samples=raw["samples"], outputs=outputs, **shares)
 
@@ -170,19 +168,17 @@ class ParityMeter:
 
 
 def decision(scores: Array) -> Array:
-    """Class decided for each sample: index of the largest score; a two-sided sign for a single score.
+    """Class decided for each sample: index of the largest score, or ``score > 0.5`` for a single probability.
 
     Args:
-        scores: ``(batch, classes)`` or ``(batch, 1)``; further axes of size 1 are ignored. A single score is
-            taken as a probability when all lie in 0..1, otherwise as a logit.
+        scores: ``(batch, classes)`` or ``(batch, 1)``; further axes of size 1 are ignored.
 
     Returns:
         ``(batch,)`` integers.
     """
     flat = np.asarray(scores).reshape(len(scores), -1)
     if flat.shape[1] == 1:
-        threshold = 0.5 if flat.min(initial=0.0) >= 0.0 and flat.max(initial=0.0) <= 1.0 else 0.0
-        return (flat[:, 0] > threshold).astype(np.int64)
+        return (flat[:, 0] > 0.5).astype(np.int64)
     best: Array = flat.argmax(axis=1)
     return best
 

@@ -211,8 +211,9 @@ def _build(kind: type[Any], raw: object, where: str) -> Any:
         values["shape"] = tuple(None if size in (None, -1) else size for size in values["shape"])
     if kind is Preprocess:
         for key in ("mean", "std"):
-            if isinstance(values.get(key), (int, float)):
-                values[key] = (float(values[key]),)
+            number = values.get(key)
+            if isinstance(number, (int, float)):
+                values[key] = (float(number),)
         if isinstance(values.get("size"), int):
             values["size"] = (values["size"], values["size"])
     try:

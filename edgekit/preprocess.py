@@ -1,0 +1,117 @@
+"""From a photo to an input tensor, as the spec says: resize, crop, channel order, scaling, layout.
+
+Defined once and used by calibration, parity, the runtime and serving.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.engine import Array
+from edgekit.errors import SpecRefused
+from edgekit.resample import resize
+from edgekit.spec import Preprocess, TensorSpec
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the photo lies in the input tensor, to undo it for boxes and masks.
+
+    Attributes:
+        scale: Input pixels per photo pixel, vertical and horizontal.
+        offset: Position of the photo's top left corner in the input, pixels; negative when cropped.
+    """
+
+    scale: tuple[float, float]
+    offset: tuple[int, int]
+
+
+def encode_image(image: Array, tensor: TensorSpec, how: Preprocess) -> Array:
+    """Turn a photo into an input tensor.
+
+    Args:
+        image: ``(height, width, 3)`` uint8, RGB.
+        tensor: The input; its shape gives height and width, its layout the order of axes.
+        how: The spec's preprocessing.
+
+    Returns:
+        ``(1, H, W, C)`` or ``(1, C, H, W)`` in the tensor's dtype.
+    """
+    pixels, _ = place(_channels(image, how), tensor, how)
+    return normalise(pixels, tensor, how)[None]
+
+
+def place(image: Array, tensor: TensorSpec, how: Preprocess) -> tuple[Array, Placement]:
+    """Resize, crop or pad to the input's height and width.
+
+    Returns:
+        ``(H, W, C)`` uint8 and where the photo lies in it.
+    """
+    target = tensor.height_width
+    have = image.shape[:2]
+    size = _resized(have, target, how)
+    scale = (size[0] / have[0], size[1] / have[1])
+    image = resize(image, size, how.interpolation, antialias=how.antialias)
+    if size == target:
+        return image, Placement(scale, (0, 0))
+    if not how.crop and how.resize != "letterbox":
+        raise SpecRefused(
+            f"a photo of {have[0]} x {have[1]} becomes {size[0]} x {size[1]} by resize = {how.resize!r}",
+            expected=f"the input's {target[0]} x {target[1]}",
+            remedy="set crop = true, or resize = 'stretch' or 'letterbox'",
+        )
+    fill = how.pad_value if how.resize == "letterbox" else 0
+    canvas = np.full((*target, image.shape[2]), fill, np.uint8)
+    offset = (_start(size[0], target[0]), _start(size[1], target[1]))
+    source = tuple(slice(max(0, -o), max(0, -o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
+    goal = tuple(slice(max(0, o), max(0, o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
+    canvas[goal] = image[source]
+    return canvas, Placement(scale, offset)
+
+
+def normalise(pixels: Array, tensor: TensorSpec, how: Preprocess) -> Array:
+    """Apply ``(x * scale - mean) / std`` and the layout to ``(H, W, C)`` uint8 pixels.
+
+    Returns:
+        ``(H, W, C)`` or ``(C, H, W)`` in the tensor's dtype.
+    """
+    plain = how.scale == 1.0 and set(how.mean) == {0.0} and set(how.std) == {1.0}
+    mean, std = np.array(how.mean, np.float32), np.array(how.std, np.float32)
+    values = pixels if plain else (pixels * np.float32(how.scale) - mean) / std
+    if tensor.layout == "NCHW":
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(values, dtype=tensor.dtype)
+
+
+def _channels(image: Array, how: Preprocess) -> Array:
+    if how.color == "bgr":
+        return image[..., ::-1]
+    if how.color == "gray":
+        # ITU-R BT.601 luma in 16-bit fixed point, rounded as Pillow's convert("L") rounds.
+        luma = image.astype(np.int32) @ np.array([19595, 38470, 7471], np.int32)
+        return ((luma + 0x8000) >> 16).astype(np.uint8)[..., None]
+    return image
+
+
+def _resized(have: tuple[int, ...], target: tuple[int, int], how: Preprocess) -> tuple[int, int]:
+    """Height and width after resizing, before crop or padding."""
+    size = how.size or target
+    if how.resize == "none":
+        return have[0], have[1]
+    if how.resize == "stretch":
+        return size
+    if how.resize == "letterbox":
+        ratio = min(target[0] / have[0], target[1] / have[1])
+        return max(1, round(have[0] * ratio)), max(1, round(have[1] * ratio))
+    short = size[0] if how.size else min(target)
+    # torchvision truncates the longer side, so a 4:3 photo at 256 becomes 256 x 341.
+    if have[0] <= have[1]:
+        return short, max(1, int(short * have[1] / have[0]))
+    return max(1, int(short * have[0] / have[1])), short
+
+
+def _start(size: int, target: int) -> int:
+    """Offset that centres ``size`` in ``target``; torchvision rounds a crop's half pixel to even."""
+    return round((target - size) / 2) if size > target else (target - size) // 2
