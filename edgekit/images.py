@@ -1,0 +1,134 @@
+"""Reading photos as people have them: rotated by EXIF, gray, with alpha, 16-bit, CMYK, truncated or not a photo.
+
+What comes out is what Pillow's ``ImageOps.exif_transpose(image).convert("RGB")`` gives, decoded by OpenCV:
+
+- EXIF orientation is applied (JPEG, PNG, WebP, TIFF);
+- gray and palette become RGB; alpha is dropped, not blended (a transparent GIF pixel takes the background colour);
+- 16 bits become 8 by keeping the high byte (``value // 256``), as Pillow and libpng do for RGB. Pillow clips
+  16-bit *gray* to 255 instead, which is of no use to a model: here gray is scaled like colour;
+- CMYK JPEGs, Adobe's inverted ones too, are converted as Pillow does, within 1 of 255;
+- of an animation, the first frame.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import DataRefused
+from edgekit.image_headers import Header, HeaderError, kind_of, read_header
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""File name endings, in lower case, that folders are searched for."""
+
+MAX_PIXELS = 178_956_970
+"""Largest picture decoded, in pixels: 512 MiB as RGB, the limit at which Pillow too refuses."""
+
+MAX_FILE_BYTES = 1 << 30
+
+_ASSOCIATED_ALPHA = 1
+
+
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read a photo.
+
+    Args:
+        path: A JPEG, PNG, WebP, BMP, GIF or TIFF file, whatever its name.
+        max_pixels: Refuse a picture whose header promises more.
+
+    Returns:
+        ``uint8`` array of shape ``(height, width, 3)``, RGB, upright.
+
+    Raises:
+        DataRefused: Missing, not a picture, truncated, damaged or too large; names the file and the cause.
+    """
+    path = Path(path)
+    data = _file_bytes(path)
+    try:
+        header = read_header(data)
+    except HeaderError as error:
+        raise _refused(path, f"is {error}", len(data)) from error
+    pixels = header.width * header.height
+    if pixels <= 0:
+        raise _refused(path, f"is a {header.kind} whose header says {header.width} x {header.height}", len(data))
+    if pixels > max_pixels:
+        raise DataRefused(
+            f"{path} would decode to {header.width} x {header.height} = {pixels} pixels",
+            expected=f"at most {max_pixels} pixels",
+            remedy="make it smaller first, if it is a photo at all and no decompression bomb",
+        )
+    image = _decode(data, header)
+    if image is None:
+        raise _refused(path, f"cannot be decoded: a damaged or truncated {header.kind}, or an unusual kind", len(data))
+    return image
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(16)
+            if not start:
+                raise _refused(path, "is empty", 0)
+            if kind_of(start) is None:
+                raise _refused(path, "is not a picture", path.stat().st_size)
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise _refused(path, "is too large for a photo", path.stat().st_size)
+            return start + stream.read()
+    except OSError as error:
+        raise DataRefused(f"{path} cannot be read: {error.strerror}", expected="a readable picture file") from error
+
+
+def _refused(path: Path, what: str, size: int) -> DataRefused:
+    return DataRefused(
+        f"{path} {what} ({size} bytes)",
+        expected="a whole JPEG, PNG, WebP, BMP, GIF or TIFF file",
+        remedy="copy it again or leave it out",
+    )
+
+
+def _decode(data: bytes, header: Header) -> NDArray[np.uint8] | None:
+    """Decode to upright RGB, or ``None`` where OpenCV cannot."""
+    import cv2
+
+    encoded = np.frombuffer(_unmultiplied(data, header), np.uint8)
+    with _quiet_opencv():
+        try:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        except cv2.error:
+            return None
+    if image is None or image.ndim != 3 or image.shape[2] != 3:
+        return None
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        return None
+    rgb: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return rgb
+
+
+def _unmultiplied(data: bytes, header: Header) -> bytes | bytearray:
+    """Mark a TIFF's alpha as already multiplied in, so that libtiff leaves the colours as they are stored."""
+    if header.extra_samples is None:
+        return data
+    at, order = header.extra_samples
+    changed = bytearray(data)
+    struct.pack_into(order + "H", changed, at, _ASSOCIATED_ALPHA)
+    return changed
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what the caller turns into an error of its own."""
+    from cv2.utils import logging
+
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
