@@ -1,0 +1,40 @@
+"""LiteRT writes notes for its developers to the process's standard error and offers no switch for them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOCK = threading.Lock()
+_STDERR = 2
+
+
+@contextmanager
+def without_native_info() -> Iterator[None]:
+    """Drop the lines starting with ``INFO:`` that native code writes to standard error meanwhile.
+
+    Everything else, from any thread, is passed on in order when the block ends.
+    """
+    with _LOCK, tempfile.TemporaryFile(buffering=0) as caught:
+        try:
+            original = os.dup(_STDERR)
+        except OSError:  # standard error is closed: nothing can be written and nothing needs catching
+            yield
+            return
+        os.dup2(caught.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(original, _STDERR)
+            os.close(original)
+            caught.seek(0)
+            _pass_on(caught.read())
+
+
+def _pass_on(text: bytes) -> None:
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith(b"INFO:")]
+    if kept:
+        os.write(_STDERR, b"".join(kept))

@@ -1,0 +1,124 @@
+"""ONNX Runtime: runs ``.onnx`` files on an execution provider."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgekit.engine import Array, Engine, TensorInfo
+from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused
+from edgekit_runtimes.engines.common import (
+    artifact_size,
+    cannot_load,
+    cannot_run,
+    reason,
+    thread_count,
+)
+from edgekit_runtimes.engines.external_data import check_external_data
+
+CPU = "CPUExecutionProvider"
+
+_ERRORS_ONLY = 3
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+class OnnxRuntimeEngine(Engine):
+    """Runs an ``.onnx`` file with all graph optimisations.
+
+    Args:
+        path: The file; its external data must lie beside it.
+        threads: Threads inside an operator; ``None`` lets the engine choose.
+        provider: Execution provider. It runs the model or the engine refuses; operators that it does not know run
+            on the CPU, which ONNX Runtime always adds.
+
+    Attributes:
+        provider: Execution provider that runs.
+    """
+
+    name: ClassVar[str] = "onnxruntime"
+    formats: ClassVar[tuple[str, ...]] = ("onnx",)
+
+    def __init__(self, path: Path, *, threads: int | None = None, provider: str = CPU) -> None:
+        artifact_size(path)
+        check_external_data(path)
+        self.path = path
+        self._library = _library()
+        self._session: Any = self._open(provider, thread_count(threads))
+        self.provider = _running_provider(self._session, provider)
+        self.inputs = tuple(_tensor_info(path, node) for node in self._session.get_inputs())
+        self.outputs = tuple(_tensor_info(path, node) for node in self._session.get_outputs())
+        self._output_names = [info.name for info in self.outputs]
+
+    @property
+    def version(self) -> str:
+        """Version of ONNX Runtime."""
+        return str(self._library.__version__)
+
+    def _open(self, provider: str, threads: int) -> Any:
+        available = self._library.get_available_providers()
+        if provider not in available:
+            raise EnvironmentFault(f"ONNX Runtime here has no {provider}", expected=" or ".join(available))
+        options = self._library.SessionOptions()
+        options.graph_optimization_level = self._library.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            return self._library.InferenceSession(str(self.path), options, providers=[provider])
+        except Exception as error:  # its errors share no base class below Exception
+            raise cannot_load(self.path, "ONNX Runtime", error) from error
+
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        if self._session is None:
+            raise RuntimeError("the engine is closed")
+        try:
+            results = self._session.run(self._output_names, feeds)
+        except Exception as error:  # its errors share no base class below Exception
+            raise cannot_run(self.path, "ONNX Runtime", error, (array.shape for array in feeds.values())) from error
+        return dict(zip(self._output_names, results, strict=True))
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+
+def _library() -> Any:
+    """Import ONNX Runtime. Raises MissingExtra when it is not installed, EnvironmentFault when it is broken."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "running .onnx needs ONNX Runtime, which is not installed", remedy="pip install 'edgekit-ai[onnxruntime]'"
+        ) from error
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"onnxruntime is installed but cannot be imported: {reason(error)}", remedy="install onnxruntime again"
+        ) from error
+
+
+def _running_provider(session: Any, wanted: str) -> str:
+    """Return the provider that a session runs on. Raises EnvironmentFault when it is not the one asked for."""
+    running = [str(name) for name in session.get_providers()]
+    if running[0] != wanted:
+        raise EnvironmentFault(
+            f"ONNX Runtime runs on {running[0]}",
+            expected=wanted,
+            remedy=f"install what {wanted} needs, or ask for {running[0]}",
+        )
+    return wanted
+
+
+def _tensor_info(path: Path, node: Any) -> TensorInfo:
+    if node.type not in _DTYPES:
+        raise ModelRefused(f"tensor {node.name!r} of {path} is a {node.type}", expected="tensors of numbers")
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape or ())
+    return TensorInfo(node.name, shape, np.dtype(_DTYPES[node.type]).name)
