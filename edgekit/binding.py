@@ -58,6 +58,35 @@ def transpose_layout(array: Array, have: Layout | None, want: Layout | None) -> 
     return np.ascontiguousarray(array.transpose((0, 2, 3, 1) if want == "NHWC" else (0, 3, 1, 2)))
 
 
+def adapt_feeds(feeds: Feeds, spec: Spec, inputs: Sequence[Binding]) -> dict[str, Array]:
+    """Return feeds in the spec's names and layouts under an artifact's names, in its layouts and dtypes.
+
+    Args:
+        feeds: Spec input name -> array.
+        spec: The spec.
+        inputs: Bindings of the spec's inputs. Quantized inputs stay float: the engine quantizes.
+    """
+    adapted = {}
+    for binding in inputs:
+        tensor = _spec_of(spec.inputs, binding)
+        if tensor.name not in feeds:
+            raise DataRefused(f"no array for input {tensor.name!r}, got {sorted(feeds)}")
+        array = transpose_layout(np.asarray(feeds[tensor.name]), tensor.layout, binding.layout)
+        adapted[binding.tensor] = _narrowed(array, binding)
+    return adapted
+
+
+def _narrowed(array: Array, binding: Binding) -> Array:
+    """int64 to int32 where the artifact wants it and the values allow it; anything else as it is."""
+    wanted = np.dtype(binding.dtype)
+    if array.dtype.kind != "i" or wanted.kind != "i" or array.dtype.itemsize <= wanted.itemsize:
+        return array
+    limits = np.iinfo(wanted)
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        raise DataRefused(f"input {binding.name!r} has values outside {wanted}", expected=str(wanted))
+    return array.astype(wanted)
+
+
 class BoundEngine:
     """Runs an artifact on the spec's names, shapes and layouts.
 
@@ -70,7 +99,8 @@ class BoundEngine:
 
     def __init__(self, runner: Runner, spec: Spec, inputs: Sequence[Binding], outputs: Sequence[Binding]) -> None:
         self.runner = runner
-        self._inputs = [(_spec_of(spec.inputs, binding), binding) for binding in inputs]
+        self._spec = spec
+        self._inputs = tuple(inputs)
         self._outputs = [(_spec_of(spec.outputs, binding), binding) for binding in outputs]
         declared = {info.name for info in (*runner.inputs, *runner.outputs)}
         for binding in (*inputs, *outputs):
@@ -104,12 +134,7 @@ class BoundEngine:
 
     def adapt(self, feeds: Feeds) -> dict[str, Array]:
         """Return the feeds under the artifact's names and in its layout."""
-        adapted = {}
-        for spec, binding in self._inputs:
-            if spec.name not in feeds:
-                raise DataRefused(f"no array for input {spec.name!r}, got {sorted(feeds)}")
-            adapted[binding.tensor] = transpose_layout(np.asarray(feeds[spec.name]), spec.layout, binding.layout)
-        return adapted
+        return adapt_feeds(feeds, self._spec, self._inputs)
 
     def _named(self, raw: Mapping[str, Array]) -> dict[str, Array]:
         return {

@@ -87,6 +87,7 @@ class Manifest:
         calibration: Samples and fingerprint of the calibration data.
         evaluation: Samples, origin and reference accuracy of the parity data.
         tools: Library name -> version.
+        notes: What happened on the way that a user should know.
         created: ISO 8601 time in UTC.
         edgekit_version: Version that wrote it.
         schema_version: Of this structure.
@@ -99,6 +100,7 @@ class Manifest:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     created: str = ""
     edgekit_version: str = ""
     schema_version: int = SCHEMA_VERSION
@@ -124,7 +126,8 @@ class Manifest:
         try:
             spec = Spec.from_dict(raw["spec"], where=where)
             artifacts = tuple(Artifact.from_dict(item) for item in raw["artifacts"])
-            return cls(**{**raw, "spec": spec, "artifacts": artifacts})
+            notes = tuple(raw.get("notes", ()))
+            return cls(**{**raw, "spec": spec, "artifacts": artifacts, "notes": notes})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleRefused(f"{where} is damaged: {type(error).__name__}: {error}") from error
 

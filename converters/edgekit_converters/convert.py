@@ -1,0 +1,229 @@
+"""From a trained model to a published bundle.
+
+source model → reference outputs on the user's data → float artifact, checked against the reference → recipes →
+each artifact checked, then loaded and run in a child process → parity on held-out data → bundle, put in place
+by one rename and only if everything passed.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgekit.atomic import atomic_folder
+from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, file_sha256, write_golden, write_manifest
+from edgekit.engine import FORMAT_SUFFIXES
+from edgekit.errors import DataRefused, QualityError, UsageError
+from edgekit.parity import Gate, Parity
+from edgekit.spec import Spec, TextEncoding
+from edgekit.tasks import Task, task_for
+from edgekit_converters.measure import Measurement, measure
+from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
+from edgekit_converters.progress import Reporter, Silent, Stages
+from edgekit_converters.quantize import check_artifact, quantize
+from edgekit_converters.quantize.recipes import Recipe
+from edgekit_converters.request import Request
+from edgekit_converters.sources import Source, open_source
+from edgekit_converters.specs import artifact_layouts, complete_spec
+from edgekit_converters.store import stack
+from edgekit_converters.targets import Exported, ExportOptions, export
+
+_TOKENIZER = "tokenizer.json"
+_TOOLS = ("ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy", "onnx", "onnxruntime",
+          "opencv-python-headless", "tensorflow", "tf2onnx", "torch")  # fmt: skip
+_REMEDY = "more or better calibration data, another recipe, a larger --max-drop, or --allow-degraded"
+
+
+def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle, Stages]:
+    """Convert a model and publish the bundle.
+
+    Args:
+        request: What to do.
+        reporter: What the user sees meanwhile.
+
+    Returns:
+        The bundle, and the stages with their seconds and notes.
+
+    Raises:
+        EdgeKitError: With the documented exit code; what was at ``request.output`` is unchanged.
+    """
+    _refuse_foreign_output(request.output)
+    stages = Stages(reporter or Silent())
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch, atomic_folder(request.output) as folder:
+        with stages.stage("open the model"):
+            source = open_source(request.model, request.source)
+        with source:
+            manifest = _Conversion(request, source, stages, Path(scratch), folder).run()
+        with stages.stage("write the bundle"):
+            write_manifest(folder, manifest)
+    return Bundle(request.output, check=False), stages
+
+
+def _refuse_foreign_output(output: Path) -> None:
+    """Only an older bundle or an empty folder may be replaced."""
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise UsageError(
+            f"-o {output}: a folder that is not a bundle and not empty",
+            expected="a new folder, or an older bundle, which is replaced in one step",
+        )
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"-o {output}: a file", expected="a folder")
+
+
+class _Conversion:
+    """One conversion: fills ``folder`` and returns the manifest."""
+
+    def __init__(self, request: Request, source: Source, stages: Stages, scratch: Path, folder: Path) -> None:
+        self.request = request
+        self.source = source
+        self.stages = stages
+        self.scratch = scratch
+        self.folder = folder
+        self.name = request.name or source.name
+        self.missed: list[str] = []
+
+    def run(self) -> Manifest:
+        for note in self.source.notes:
+            self.stages.note(note)
+        spec = self._spec()
+        self.task: Task = task_for(spec, self.folder)
+        self.data: Prepared = prepare(self.request, self.source, self.task, self.stages, self.scratch)
+        golden = self.data.golden
+        write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
+        artifacts = tuple(artifact for target in self.request.targets for artifact in self._target(target))
+        if self.missed:
+            raise QualityError("\n".join(self.missed), remedy=_REMEDY)
+        return self._manifest(spec, artifacts)
+
+    def _spec(self) -> Spec:
+        """The spec with the model's inputs and outputs; a tokenizer is copied into the bundle."""
+        spec = complete_spec(self.request.spec, self.source, self.request.labels)
+        given = self.request.tokenizer
+        if given is None:
+            return spec
+        path = given / _TOKENIZER if given.is_dir() else given
+        if not path.is_file():
+            raise DataRefused(f"--tokenizer {given}: no such file", expected=f"a {_TOKENIZER} or its folder")
+        shutil.copyfile(path, self.folder / _TOKENIZER)
+        return spec.replace(text=TextEncoding(_TOKENIZER, spec.text.max_length if spec.text else 128))
+
+    def _target(self, target: str) -> Iterator[Artifact]:
+        """All recipes of one target, upon a float artifact that answers as the original does."""
+        layouts = artifact_layouts(self.request.spec, self.source, target)
+        path = self.scratch / f"{self.name}.fp32{FORMAT_SUFFIXES[target]}"
+        with self.stages.stage(f"{target}: convert"):
+            exported = export(self.source, target, path, ExportOptions(layouts))
+        for note in exported.notes:
+            self.stages.note(f"{target}: {note}")
+        measured = self._measure(path, target, "fp32", exported)
+        reason = self._gate("fp32").failure(measured.parity)
+        if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
+            raise QualityError(
+                f"{path.name}: {reason}",
+                expected="the original model's answers from the float artifact",
+                remedy="the conversion changed the model, whatever the data: try the other target and report the model",
+            )
+        for recipe in self.request.resolved_recipes():
+            if recipe.name == "fp32":
+                shutil.copyfile(path, self.folder / path.name)
+                check_artifact(path, recipe, "float")
+                yield self._artifact(self.folder / path.name, target, recipe, measured, exported.notes)
+            else:
+                yield self._quantized(path, target, recipe, exported, measured)
+
+    def _quantized(
+        self, float_path: Path, target: str, recipe: Recipe, exported: Exported, measured: Measurement
+    ) -> Artifact:
+        path = self.folder / f"{self.name}.{recipe.name}{FORMAT_SUFFIXES[target]}"
+        io = self.request.io if recipe.name == "int8" else "float"
+        samples = None
+        if recipe.static and self.data.calibration is not None:
+            samples = CalibrationFeeds(self.data.calibration, self.task.spec, measured.inputs)
+        with self.stages.stage(f"{target}: {recipe.name}"):
+            report = quantize(float_path, path, recipe, samples, io=io)
+            check = check_artifact(path, recipe, io)
+        notes = (*exported.notes, *report.notes, *check.notes)
+        return self._artifact(path, target, recipe, self._measure(path, target, recipe.name, exported), notes)
+
+    def _measure(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
+        layouts = artifact_layouts(self.request.spec, self.source, target)
+        title = f"{target}: {recipe} against the original"
+        return measure(path, self.task, exported, layouts, self.data, self.stages, title)
+
+    def _gate(self, recipe: str) -> Gate:
+        return Gate.for_recipe(recipe, decides=self.task.decides is not None, max_drop=self.request.max_drop)
+
+    def _artifact(
+        self, path: Path, target: str, recipe: Recipe, measured: Measurement, notes: tuple[str, ...]
+    ) -> Artifact:
+        reason = self._gate(recipe.name).failure(measured.parity)
+        if reason is not None:
+            self._miss(path.name, reason, measured.parity)
+        return Artifact(
+            file=path.name,
+            format=target,
+            recipe=recipe.name,
+            bytes=path.stat().st_size,
+            inputs=measured.inputs,
+            outputs=measured.outputs,
+            parity=measured.parity,
+            golden=measured.golden,
+            latency_ms=measured.latency_ms,
+            degraded=reason,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def _miss(self, file: str, reason: str, parity: Parity) -> None:
+        """Remember a missed gate; outputs that are not finite are never published."""
+        if self.request.allow_degraded and _finite(parity):
+            self.stages.note(f"{file}: {reason}; published all the same (--allow-degraded)")
+        else:
+            worst = parity.worst
+            self.missed.append(f"{file}: {reason}; worst output {worst.name!r}, relative L2 {worst.relative_l2:.3g}")
+
+    def _manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
+        source, summary = self.source, self.data.summary
+        file = source.path if source.path is not None and source.path.is_file() else None
+        accuracy = artifacts[0].parity.reference_accuracy
+        calibration = None if summary is None else {"samples": summary.samples, "fingerprint": summary.fingerprint}
+        return Manifest(
+            name=self.name,
+            spec=spec,
+            artifacts=artifacts,
+            source={
+                "framework": source.framework,
+                "parameters": source.parameters,
+                "bytes": source.bytes,
+                "file": source.path.name if source.path else None,
+                "sha256": file_sha256(file) if file else None,
+            },
+            calibration=calibration or {},
+            evaluation={
+                "samples": len(self.data.evaluation),
+                "origin": self.data.origin,
+                "accuracy": None if accuracy is None else accuracy.value,
+            },
+            tools=_tool_versions(),
+            notes=tuple(self.stages.notes),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            edgekit_version=version("edgekit-ai"),
+        )
+
+
+def _finite(parity: Parity) -> bool:
+    return math.isfinite(parity.worst.relative_l2)
+
+
+def _tool_versions() -> dict[str, str]:
+    found = {}
+    for tool in _TOOLS:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,96 @@
+"""Load and run an artifact in a child process and compare it with the original."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.binding import Binding, BoundEngine
+from edgekit.engine import TensorInfo
+from edgekit.isolate import EngineProcess
+from edgekit.parity import Parity, ParityMeter
+from edgekit.spec import Layout, Spec
+from edgekit.tasks import Task
+from edgekit_converters.prepare import Prepared
+from edgekit_converters.progress import Stages
+from edgekit_converters.targets import Exported
+
+_LATENCY_RUNS = 15
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What running an artifact showed.
+
+    Attributes:
+        inputs: Bindings of the spec's inputs.
+        outputs: Bindings of the spec's outputs.
+        parity: On the evaluation data.
+        golden: On the golden samples.
+        latency_ms: Median milliseconds for one sample.
+    """
+
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    parity: Parity
+    golden: Parity
+    latency_ms: float
+
+
+def measure(
+    path: Path,
+    task: Task,
+    exported: Exported,
+    layouts: Mapping[str, Layout],
+    data: Prepared,
+    stages: Stages,
+    title: str,
+) -> Measurement:
+    """Run an artifact on the evaluation data.
+
+    Args:
+        path: The artifact.
+        task: For the spec and the output that decides.
+        exported: Artifact tensor names in the spec's order.
+        layouts: Layout of the artifact's image inputs.
+        data: Evaluation data with the original's outputs.
+        stages: Progress.
+        title: Of the stage.
+
+    Raises:
+        ModelRefused: The artifact cannot be loaded, or crashed the runtime.
+    """
+    with EngineProcess(path) as engine:
+        inputs, outputs = bindings(task.spec, exported, engine.inputs, engine.outputs, layouts)
+        runner = BoundEngine(engine, task.spec, inputs, outputs)
+        meter, golden = ParityMeter(task.decides), ParityMeter(task.decides)
+        with stages.stage(title, len(data.evaluation)):
+            for sample in stages.each(data.evaluation):
+                meter.update(sample.outputs, runner.run(sample.feeds), [sample.label])
+        for sample in data.golden:
+            golden.update(sample.outputs, runner.run(sample.feeds))
+        seconds = engine.latency(runner.adapt(data.golden[0].feeds), _LATENCY_RUNS)
+    return Measurement(inputs, outputs, meter.result(), golden.result(), 1000 * statistics.median(seconds))
+
+
+def bindings(
+    spec: Spec,
+    exported: Exported,
+    inputs: tuple[TensorInfo, ...],
+    outputs: tuple[TensorInfo, ...],
+    layouts: Mapping[str, Layout],
+) -> tuple[tuple[Binding, ...], tuple[Binding, ...]]:
+    """Bind the spec's tensors to the artifact's, in the spec's order."""
+    known = {info.name: info for info in (*inputs, *outputs)}
+
+    def one(name: str, tensor: str, layout: Layout | None) -> Binding:
+        return Binding(name, tensor, known[tensor].shape, known[tensor].dtype, layout)
+
+    taken = zip(spec.inputs, exported.inputs, strict=True)
+    given = zip(spec.outputs, exported.outputs, strict=True)
+    return (
+        tuple(one(tensor.name, name, layouts.get(tensor.name, tensor.layout)) for tensor, name in taken),
+        tuple(one(tensor.name, name, tensor.layout) for tensor, name in given),
+    )

@@ -1,0 +1,154 @@
+"""Read, encode and check the user's data, and ask the original for its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgekit.binding import Binding, adapt_feeds
+from edgekit.engine import Array, TensorInfo
+from edgekit.errors import DataRefused
+from edgekit.spec import Spec
+from edgekit.tasks import Task
+from edgekit_converters.data import Dataset, open_dataset
+from edgekit_converters.progress import Stages
+from edgekit_converters.quantize.calibration import CalibrationSummary, check_samples
+from edgekit_converters.request import Request
+from edgekit_converters.sources import Source
+from edgekit_converters.store import SampleStore, Stored, batches, stack
+from edgekit_converters.synthetic import synthetic_feeds
+
+GOLDEN_SAMPLES = 4
+HELD_OUT_EVERY = 5
+"""Without evaluation data every fifth calibration sample is kept aside for parity."""
+_REFERENCE_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data of a conversion, encoded.
+
+    Attributes:
+        calibration: Samples for static recipes; ``None`` when none were given.
+        summary: What the check of the calibration data found.
+        evaluation: Samples with the original's outputs, none of them in ``calibration``.
+        origin: Where the evaluation samples come from, for the manifest.
+        golden: A few evaluation samples that go into the bundle.
+    """
+
+    calibration: SampleStore | None
+    summary: CalibrationSummary | None
+    evaluation: SampleStore
+    origin: str
+    golden: tuple[Stored, ...]
+
+
+class CalibrationFeeds:
+    """A store as calibration samples: under an artifact's names, in its layouts and dtypes.
+
+    Args:
+        store: Encoded samples.
+        spec: The spec they were encoded with.
+        inputs: Bindings of the artifact's inputs.
+    """
+
+    def __init__(self, store: SampleStore, spec: Spec, inputs: Sequence[Binding]) -> None:
+        self._store = store
+        self._spec = spec
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        return (adapt_feeds(sample.feeds, self._spec, self._inputs) for sample in self._store)
+
+
+def prepare(request: Request, source: Source, task: Task, stages: Stages, scratch: Path) -> Prepared:
+    """Encode all data into stores below ``scratch``; check calibration data; run the original.
+
+    Raises:
+        DataRefused: A static recipe without calibration data, or data that cannot be used.
+    """
+    calibration, evaluation, origin = _datasets(request, task.spec, stages)
+    calibration_store = summary = None
+    if calibration is not None:
+        calibration_store = _encode(calibration, task, stages, scratch / "calibration", "read calibration data")
+        summary = _check(calibration_store, task.spec)
+        for note in summary.notes:
+            stages.note(note)
+    if evaluation is not None:
+        encoded = _encode(evaluation, task, stages, scratch / "evaluation", "read evaluation data")
+    else:
+        encoded = _made_up(task.spec, scratch / "made-up")
+    answered = _with_reference(encoded, source, stages, scratch / "answered")
+    return Prepared(calibration_store, summary, answered, origin, _golden(answered))
+
+
+def _datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | None, Dataset | None, str]:
+    calibration = None if request.calibration is None else open_dataset(request.calibration, spec)
+    needy = [recipe.name for recipe in request.resolved_recipes() if recipe.static]
+    if needy and calibration is None:
+        raise DataRefused(
+            f"--recipe {needy[0]} without calibration data",
+            expected="--calibration PATH with about 100 real inputs",
+            remedy="pass --calibration, or use --recipe dynamic-int8, which needs none",
+        )
+    if request.evaluation is not None:
+        return calibration, open_dataset(request.evaluation, spec), "evaluation data"
+    if calibration is None:
+        stages.note("no data given: parity is measured on made-up inputs; pass --eval for accuracy")
+        return None, None, "made-up inputs"
+    if len(calibration) < 2:
+        raise DataRefused(
+            f"{calibration.origin} holds {len(calibration)} sample",
+            expected="at least 2 without --eval: parity is measured on samples not used for calibration",
+            remedy="pass more samples, or --eval",
+        )
+    kept, aside = calibration.split(HELD_OUT_EVERY)
+    stages.note(f"no --eval: {len(aside)} calibration samples are kept aside for parity, {len(kept)} calibrate")
+    return kept, aside, "calibration data kept aside"
+
+
+def _encode(data: Dataset, task: Task, stages: Stages, folder: Path, title: str) -> SampleStore:
+    store = SampleStore(folder)
+    with stages.stage(title, len(data)):
+        for sample in stages.each(data.encoded(task)):
+            store.add(Stored(sample.name, sample.feeds, {}, sample.label))
+    return store
+
+
+def _check(store: SampleStore, spec: Spec) -> CalibrationSummary:
+    """Check before anything is converted, on the spec's own names; the sample's name goes into the message."""
+    inputs = tuple(TensorInfo(tensor.name, (None, *tensor.shape[1:]), tensor.dtype) for tensor in spec.inputs)
+    bindings = [Binding(t.name, t.name, t.shape, t.dtype, t.layout) for t in spec.inputs]
+    return check_samples(CalibrationFeeds(store, spec, bindings), inputs)
+
+
+def _made_up(spec: Spec, folder: Path) -> SampleStore:
+    store = SampleStore(folder)
+    for number, feeds in enumerate(synthetic_feeds(spec)):
+        store.add(Stored(f"made-up input {number}", feeds, {}, None))
+    return store
+
+
+def _with_reference(encoded: SampleStore, source: Source, stages: Stages, folder: Path) -> SampleStore:
+    """Return a store with the original's outputs added to every sample."""
+    store = SampleStore(folder)
+    size = _REFERENCE_BATCH if all(tensor.shape[0] is None for tensor in source.inputs) else 1
+    with stages.stage("run the original", len(encoded)):
+        for group in batches(encoded, size):
+            outputs = source.run(stack(sample.feeds for sample in group))
+            for position, sample in stages.each(enumerate(group)):
+                own = {name: array[position : position + 1] for name, array in outputs.items()}
+                store.add(replace(sample, outputs=own))
+    return store
+
+
+def _golden(store: SampleStore) -> tuple[Stored, ...]:
+    """A few samples spread over the data, all of the same shapes."""
+    count = min(GOLDEN_SAMPLES, len(store))
+    picked = [store[i * len(store) // count] for i in range(count)]
+    shapes = [array.shape for array in picked[0].feeds.values()]
+    return tuple(sample for sample in picked if [array.shape for array in sample.feeds.values()] == shapes)

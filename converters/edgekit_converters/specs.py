@@ -1,0 +1,103 @@
+"""Complete what the user said with what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.errors import DataRefused, SpecRefused, UsageError
+from edgekit.presets import preset
+from edgekit.spec import Layout, Spec, TensorSpec
+from edgekit_converters.sources.base import InputHint, Source
+
+_TASKS_OF_IMAGES = ("image-classification",)
+
+
+def parse_hint(text: str | Sequence[int]) -> InputHint:
+    """Read ``[NAME=]1,3,224,224[:DTYPE]`` or a sequence of sizes; ``-1`` or ``?`` is a dynamic dimension.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if not isinstance(text, str):
+        return InputHint(tuple(None if size in (-1, None) else int(size) for size in text))
+    name, separator, rest = text.rpartition("=")
+    sizes, _, dtype = rest.partition(":")
+    try:
+        shape = tuple(None if size.strip() in ("-1", "?") else int(size) for size in sizes.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--input-shape {text!r}", expected="[NAME=]SIZES[:DTYPE], e.g. 1,3,224,224 or input_ids=1,128:int64"
+        ) from error
+    return InputHint(shape, name if separator else None, dtype or None)
+
+
+def hints_of(spec: Spec) -> tuple[InputHint, ...]:
+    """Input hints from a spec that names its inputs."""
+    return tuple(InputHint(tensor.shape, tensor.name, tensor.dtype) for tensor in spec.inputs)
+
+
+def read_labels(labels: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Class names from a text file with one a line, or as given. Raises DataRefused for an unreadable file."""
+    if labels is None:
+        return None
+    if not isinstance(labels, (str, Path)):
+        return tuple(labels)
+    try:
+        lines = Path(labels).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataRefused(f"--labels {labels}: {error}", expected="a UTF-8 text file, one class a line") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return tuple(line.strip() for line in lines)
+
+
+def partial_spec(preset_name: str | None, spec: Spec | str | Path | None) -> Spec:
+    """What the user said: a preset, a TOML file or a spec; nothing means plain tensors."""
+    if preset_name and spec is not None:
+        raise UsageError("both --preset and --spec", expected="one of them")
+    if preset_name:
+        return preset(preset_name)
+    if spec is None:
+        return preset("tensors")
+    return spec if isinstance(spec, Spec) else Spec.from_toml(Path(spec))
+
+
+def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) -> Spec:
+    """Return the spec with the source's inputs and outputs.
+
+    Raises:
+        SpecRefused: The user's inputs are not the model's, or an image task has no image input.
+    """
+    known = {tensor.name: tensor for tensor in source.inputs}
+    for tensor in said.inputs:
+        if tensor.name not in known and len(said.inputs) != len(source.inputs):
+            raise SpecRefused(
+                f"the spec's input {tensor.name!r}", expected=f"one of the model's inputs {sorted(known)}"
+            )
+    spec = said.replace(inputs=source.inputs, outputs=source.outputs, labels=labels or said.labels)
+    if spec.task in _TASKS_OF_IMAGES and not any(tensor.layout for tensor in spec.inputs):
+        raise SpecRefused(
+            f"task {spec.task} for a model with inputs {[(t.name, list(t.shape)) for t in source.inputs]}",
+            expected="an image input of four dimensions with 1 or 3 channels",
+            remedy="use --preset tensors, or pass --input-shape",
+        )
+    return spec
+
+
+def artifact_layouts(said: Spec, source: Source, target: str) -> dict[str, Layout]:
+    """Layout of each image input in an artifact: what the spec says, else NHWC for TFLite and the source's for ONNX."""
+    asked = {}
+    for position, tensor in enumerate(source.inputs):
+        if tensor.layout is None:
+            continue
+        wish = _wish(said.inputs, tensor, position)
+        asked[tensor.name] = wish or ("NHWC" if target == "tflite" else tensor.layout)
+    return asked
+
+
+def _wish(inputs: tuple[TensorSpec, ...], tensor: TensorSpec, position: int) -> Layout | None:
+    by_name = next((item for item in inputs if item.name == tensor.name), None)
+    if by_name is None and position < len(inputs):
+        by_name = inputs[position]
+    return by_name.layout if by_name else None

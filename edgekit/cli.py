@@ -1,0 +1,114 @@
+"""The `edgekit` command: a verb is imported when it is called, so a board needs no converter and help is instant."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from edgekit.errors import EdgeKitError, MissingExtra
+
+VERBS = {
+    "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
+    "inspect": ("edgekit_converters.inspection.cli:inspect", "Show what is inside a model file or a bundle."),
+    "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
+    "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+}
+_EXTRAS = {
+    "ai_edge_litert": "litert",
+    "onnxruntime": "onnxruntime",
+    "tokenizers": "text",
+}
+_CONVERT_MODULES = (
+    "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
+    "flatbuffers", "h5py",
+)  # fmt: skip
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a user's work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of a verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"edgekit {version('edgekit-ai')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+@click.pass_context
+def group(ctx: click.Context, debug: bool) -> None:
+    """Take a trained model to a Raspberry Pi, a Jetson or a phone, with proof that its answers stay the same.
+
+    Exit codes: 0 done, 2 usage, 3 input refused, 4 parity or quality not met, 5 something missing on this
+    machine, 6 finished with some items failed.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `edgekit` command; exits with the documented code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    # --debug may stand after the verb too, where people type it.
+    words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
+    try:
+        group.main(words, prog_name="edgekit", standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; nothing was published", err=True)
+        code = 130
+    except (EdgeKitError, ImportError) as error:
+        if debug:
+            raise
+        code = _report(error)
+    sys.exit(code)
+
+
+def _report(error: EdgeKitError | ImportError) -> int:
+    """Print an error in a line or two; return its exit code."""
+    known = error if isinstance(error, EdgeKitError) else _missing(error)
+    click.echo(f"error: {known}", err=True)
+    return known.exit_code
+
+
+def _missing(error: ImportError) -> EdgeKitError:
+    """Say which extra brings a module that is not installed."""
+    name = (error.name or "").partition(".")[0]
+    extra = "convert" if name in _CONVERT_MODULES or name.startswith("edgekit") else _EXTRAS.get(name)
+    if extra is None or not isinstance(error, ModuleNotFoundError):
+        raise error
+    return MissingExtra(f"this needs {name}, which is not installed", remedy=f"pip install 'edgekit-ai[{extra}]'")
+
+
+if __name__ == "__main__":
+    main()
