@@ -1,1 +1,1 @@
-"""TODO"""
+"""The workstation's side: trained models in, bundles out."""

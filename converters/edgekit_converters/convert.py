@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from edgekit.atomic import atomic_folder
@@ -153,7 +153,9 @@ class _Conversion:
     def _measure(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
         layouts = artifact_layouts(self.request.spec, self.source, target)
         title = f"{target}: {recipe} against the original"
-        return measure(path, self.task, exported, layouts, self.data, self.stages, title)
+        return measure(
+            path, self.task, exported=exported, layouts=layouts, data=self.data, stages=self.stages, title=title
+        )
 
     def _gate(self, recipe: str) -> Gate:
         return Gate.for_recipe(recipe, decides=self.task.decides is not None, max_drop=self.request.max_drop)
@@ -220,10 +222,5 @@ def _finite(parity: Parity) -> bool:
 
 
 def _tool_versions() -> dict[str, str]:
-    found = {}
-    for tool in _TOOLS:
-        try:
-            found[tool] = version(tool)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {distribution.name.lower(): distribution.version for distribution in distributions()}
+    return {tool: installed[tool] for tool in _TOOLS if tool in installed}

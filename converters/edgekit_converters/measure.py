@@ -42,6 +42,7 @@ class Measurement:
 def measure(
     path: Path,
     task: Task,
+    *,
     exported: Exported,
     layouts: Mapping[str, Layout],
     data: Prepared,

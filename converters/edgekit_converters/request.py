@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Request:
     spec: Spec
     targets: tuple[str, ...] = TARGETS
     recipes: tuple[str, ...] = ("fp32",)
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
     labels: tuple[str, ...] | None = None
     tokenizer: Path | None = None
     calibration: str | Path | Iterable[Any] | None = None

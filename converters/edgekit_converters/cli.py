@@ -1,0 +1,134 @@
+"""`edgekit convert`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.presets import PRESETS
+from edgekit_converters.quantize.recipes import RECIPES
+from edgekit_converters.request import TARGETS
+
+_PRESETS = "\n".join(f"  {name:18} {text}" for name, (text, _) in PRESETS.items())
+_RECIPES = "\n".join(f"  {recipe.name:18} {recipe.summary}" for recipe in RECIPES.values())
+_EPILOG = f"""\b
+Presets:
+{_PRESETS}
+
+\b
+Recipes:
+{_RECIPES}
+
+\b
+Examples:
+  edgekit convert model.keras --preset unit --labels labels.txt --to tflite \\
+      --recipe fp32 --recipe int8 --calibration photos/ -o model.bundle
+  edgekit convert mynet.py:build --weights mynet.safetensors --input-shape 1,3,224,224 \\
+      --preset imagenet --recipe int8 --calibration photos.csv -o mynet.bundle
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("source")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights of a PyTorch factory: .safetensors or a state dict."
+)
+@click.option(
+    "--to",
+    "to",
+    multiple=True,
+    type=click.Choice(TARGETS),
+    default=TARGETS,
+    show_default=True,
+    help="Artifact format; repeatable.",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    type=click.Choice(list(RECIPES)),
+    default=["fp32"],
+    show_default=True,
+    help="Named precision; repeatable.",
+)
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Named preprocessing and task.")
+@click.option("--spec", type=click.Path(path_type=Path), help="TOML file with task, inputs, preprocess, labels.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json or its folder, for text.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    metavar="[NAME=]SIZES[:DTYPE]",
+    help="Batch first, e.g. 1,3,224,224 or input_ids=1,128:int64; repeatable.",
+)
+@click.option(
+    "--calibration", metavar="PATH", help="Folder of images, .csv, .npz, .npy, .txt, .tsv, .jsonl or module:function."
+)
+@click.option(
+    "--eval",
+    "evaluation",
+    metavar="PATH",
+    help="Data for parity and accuracy, like --calibration; never used to calibrate.",
+)
+@click.option(
+    "--io",
+    type=click.Choice(["float", "int8"]),
+    default="float",
+    show_default=True,
+    help="Inputs and outputs of int8 artifacts.",
+)
+@click.option(
+    "--max-drop",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Accuracy that an integer artifact may lose.",
+)
+@click.option("--allow-degraded", is_flag=True, help="Publish artifacts that miss their gate, marked so.")
+@click.option("--trust-pickle", is_flag=True, help="Let a pickled PyTorch module run its code (in a child process).")
+@click.option("--name", help="Name of the artifacts; by default that of the model.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the bundle; an older bundle there is replaced in one step.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest and the seconds of each stage as JSON.")
+def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
+    """Turn a trained model into a bundle of TFLite and ONNX artifacts.
+
+    SOURCE is a .keras, .h5, .pt2, .onnx or .tflite file, a SavedModel folder, or a PyTorch factory as
+    package.module:function or path/file.py:function. Each artifact is compared with the original on data that was
+    not used for calibration; the bundle is published only if all pass.
+    """
+    from edgekit_converters.api import build_request
+    from edgekit_converters.convert import convert as run_conversion
+    from edgekit_converters.progress import RichReporter, Silent
+
+    request = build_request(source, output, **options)
+    if as_json:
+        bundle, stages = run_conversion(request, Silent())
+        report = {"bundle": str(output), "seconds": stages.seconds, **bundle.manifest.to_dict()}
+        click.echo(json.dumps(report, indent=1))
+        return
+    with RichReporter() as reporter:
+        bundle, _ = run_conversion(request, reporter)
+    _show(bundle)
+
+
+def _show(bundle: Any) -> None:
+    from rich.console import Console
+
+    from edgekit_converters.table import artifact_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # a log has no width: do not cut columns
+    console.print(artifact_table(bundle))
+    console.print(f"wrote {bundle.path}; next: edgekit verify {bundle.path}", highlight=False, soft_wrap=True)

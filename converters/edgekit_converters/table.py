@@ -1,0 +1,60 @@
+"""The table that a conversion ends with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgekit.bundle import Artifact, Bundle
+from edgekit.metrics import Proportion
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def artifact_table(bundle: Bundle) -> Table:
+    """One row an artifact: size and ratio, parity, accuracy, latency here, verdict."""
+    from rich.table import Table
+
+    manifest = bundle.manifest
+    original = manifest.source.get("bytes") or 0
+    table = Table(title=_title(bundle), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("artifact", "size", "of original", "rel. L2", "agreement", "accuracy (95 %)", "latency", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("artifact", "verdict") else "right", no_wrap=True)
+    if manifest.evaluation.get("accuracy") is not None:
+        share = manifest.artifacts[0].parity.reference_accuracy
+        table.add_row("original", megabytes(original), "100 %", "", "", accuracy(share), "", "")
+    for artifact in bundle.artifacts:
+        table.add_row(*_row(artifact, original))
+    return table
+
+
+def _title(bundle: Bundle) -> str:
+    evaluation = bundle.manifest.evaluation
+    return f"{bundle.manifest.name}: parity on {evaluation['samples']} samples ({evaluation['origin']})"
+
+
+def _row(artifact: Artifact, original: int) -> list[str]:
+    parity = artifact.parity
+    return [
+        artifact.file,
+        megabytes(artifact.bytes),
+        f"{100 * artifact.bytes / original:.0f} %" if original else "",
+        f"{parity.worst.relative_l2:.2g}",
+        f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
+        accuracy(parity.accuracy),
+        f"{artifact.latency_ms:.1f} ms",
+        "[green]pass[/green]" if artifact.degraded is None else "[red]degraded[/red]",
+    ]
+
+
+def megabytes(size: int) -> str:
+    """A size in bytes as megabytes (10^6), or kilobytes below one tenth of one."""
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def accuracy(share: Proportion | None) -> str:
+    """A share with its interval, in percent."""
+    if share is None:
+        return ""
+    low, high = share.interval()
+    return f"{100 * share.value:.1f} ({100 * low:.1f}-{100 * high:.1f})"
