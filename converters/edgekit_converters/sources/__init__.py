@@ -1,1 +1,1 @@
-"""TODO"""
+"""Trained models, opened safely and ready to answer as the reference."""

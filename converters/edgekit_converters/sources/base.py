@@ -55,6 +55,8 @@ class Source(ABC):
             inputs carry their layout: NHWC for Keras and SavedModel, NCHW for PyTorch.
         outputs: Output tensors in the model's order.
         parameters: Number of weights.
+        size_bytes: Bytes of the files it came from, or of the weights in memory for a live object.
+        notes: What was repaired, left out or assumed while opening it; for the user to read.
     """
 
     framework: ClassVar[str]
@@ -63,6 +65,8 @@ class Source(ABC):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parameters: int
+    size_bytes: int
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:
@@ -75,7 +79,7 @@ class Source(ABC):
             Output name -> array, in float32 or the model's integer dtype.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - not every source holds something
         """Release what the source holds."""
 
     def __enter__(self) -> Source:
