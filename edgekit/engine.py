@@ -51,7 +51,8 @@ class TensorInfo:
             return values
         limits = np.iinfo(self.dtype)
         stored = np.rint(values / np.float32(self.scale)) + self.zero_point
-        return np.clip(stored, limits.min, limits.max).astype(self.dtype)
+        clipped: Array = np.clip(stored, limits.min, limits.max).astype(self.dtype)
+        return clipped
 
     def dequantize(self, stored: Array) -> Array:
         """Turn stored integers into floats: ``(q - zero_point) * scale``."""

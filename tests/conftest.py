@@ -30,6 +30,6 @@ def edgekit_command() -> CommandRunner:
 
     def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "edgekit"), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload,no-any-return]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload,no-any-return]
 
     return run
