@@ -1,0 +1,109 @@
+"""A float artifact as quantization sees it: activations that can be watched, layers whose weights can be replaced.
+
+Calibration, ranges and rounding work on this view and so serve every format alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgekit.engine import Array, Feeds, TensorInfo
+
+PatchLayout = Literal["NHWC", "NCHW"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a convolution slides over its input.
+
+    Attributes:
+        layout: Layout of the layer's input.
+        kernel: Height and width, in taps.
+        strides: Along height and width.
+        dilations: Along height and width.
+        pads: Rows above, columns left, rows below, columns right.
+        groups: Channel groups; the number of channels for a depthwise convolution.
+    """
+
+    layout: PatchLayout
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    groups: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node with constant weights that are stored in int8.
+
+    Attributes:
+        name: Name of the node.
+        input: Activation that the weights are multiplied with.
+        weight: Name of the constant.
+        bias: Name of the bias constant, ``None`` without one.
+        output: Activation that the node writes.
+        weight_axis: Axis of the output channels in the stored weight; one scale each.
+        window: For convolutions in two dimensions; ``None`` for dense layers.
+    """
+
+    name: str
+    input: str
+    weight: str
+    bias: str | None
+    output: str
+    weight_axis: int
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator.
+
+    Attributes:
+        name: Unique name.
+        operator: Operator as the format calls it, e.g. ``CONV_2D`` or ``Conv``.
+        inputs: Tensors it reads, constants included.
+        outputs: Tensors it writes.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class FloatGraph(ABC):
+    """A float artifact, open for watching and for new weights.
+
+    Attributes:
+        path: The file.
+        inputs: Tensors the artifact takes.
+        outputs: Names of the tensors it gives.
+        activations: Names of all float32 tensors that depend on the input, inputs and outputs included.
+        layers: Nodes with constant weights, in the order they run.
+        nodes: All operators of the main graph, in the order they run.
+    """
+
+    path: Path
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[str, ...]
+    activations: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    nodes: tuple[Node, ...]
+
+    @abstractmethod
+    def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
+        """Run one sample and return the activations asked for, as float32 arrays with the batch first."""
+
+    @abstractmethod
+    def weight(self, name: str) -> Array:
+        """Return a constant as it is stored, float32."""
+
+    @abstractmethod
+    def replace_weights(self, weights: Mapping[str, Array]) -> None:
+        """Put other values of the same shape in place of constants; the next ``watch`` runs with them."""

@@ -1,0 +1,249 @@
+"""The float ONNX model as a graph that can be watched and changed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.engine import Array, Feeds, TensorInfo
+from edgekit.errors import DataRefused, ModelRefused
+from edgekit_converters.quantize.graph import FloatGraph, Layer, Node, Window
+
+# Per-channel QuantizeLinear came with opset 13, 16-bit integers with 21.
+OPSET_PER_CHANNEL = 13
+OPSET_INT16 = 21
+
+
+def read_onnx(path: Path) -> Any:
+    """Open an .onnx file with its weights. Raises ModelRefused when it is not one."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        size = path.stat().st_size if path.is_file() else 0
+        raise ModelRefused(
+            f"{path.name} ({size} bytes) cannot be read: {error}",
+            expected="an ONNX model",
+            remedy="convert it again from the trained model",
+        ) from error
+    if not model.graph.node:
+        raise ModelRefused(f"{path.name} has no nodes", expected="an ONNX model")
+    return model
+
+
+def prepared(path: Path, *, opset: int = OPSET_PER_CHANNEL) -> Any:
+    """Read a float model and make it ready to be quantized.
+
+    Raises the opset where the integer types need it, lets ONNX Runtime fold constants and batch normalization
+    (its basic optimizations give standard operators only), and infers shapes.
+
+    Args:
+        path: A float .onnx file.
+        opset: Lowest opset of the default domain wanted.
+
+    Raises:
+        ModelRefused: It cannot be read, or ONNX Runtime cannot load it.
+    """
+    import onnx
+
+    model = _upgraded(read_onnx(path), opset)
+    _name_nodes(model)
+    model = _folded(model, path.name)
+    _name_nodes(model)
+    _constants_to_initializers(model)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def opset_of(model: Any) -> int:
+    """Opset of the default domain."""
+    return max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def _upgraded(model: Any, opset: int) -> Any:
+    """Raise the opset; a model that onnx cannot upgrade stays as it is (its own opset may still do)."""
+    import onnx
+
+    if opset_of(model) >= opset:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError):
+        return model
+
+
+def _folded(model: Any, name: str) -> Any:
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise ModelRefused(f"{name} cannot be loaded by ONNX Runtime: {error}") from error
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _name_nodes(model: Any) -> None:
+    """The quantizer finds nodes by name: every node gets one of its own."""
+    used: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if not node.name or node.name in used:
+            node.name = f"{node.op_type}_{number}"
+        used.add(node.name)
+
+
+def _constants_to_initializers(model: Any) -> None:
+    import onnx
+
+    kept = []
+    for node in model.graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
+            model.graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Attributes of a node as Python values."""
+    import onnx
+
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
+class OnnxGraph(FloatGraph):
+    """A float ONNX model.
+
+    Args:
+        path: Where it came from, for messages.
+        model: The model as :func:`prepared` returns it; read from ``path`` if left out.
+        threads: Threads of ONNX Runtime.
+
+    Raises:
+        ModelRefused: It cannot be read.
+    """
+
+    def __init__(self, path: Path, model: Any = None, *, threads: int | None = None) -> None:
+        self.path = path
+        self.model = prepared(path) if model is None else model
+        self._threads = threads
+        self._session: Any = None
+        self._watched: tuple[str, ...] = ()
+        graph = self.model.graph
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._types = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
+        sources = [value for value in graph.input if value.name not in self._initializers]
+        self.inputs = tuple(_info(value) for value in sources)
+        self.outputs = tuple(value.name for value in graph.output)
+        produced = [name for node in graph.node for name in node.output if name]
+        self.activations = tuple(n for n in [v.name for v in sources] + produced if self._is_float(n))
+        self.nodes = tuple(
+            Node(node.name, node.op_type, tuple(filter(None, node.input)), tuple(filter(None, node.output)))
+            for node in graph.node
+        )
+        self.layers = tuple(filter(None, (self._layer(node) for node in graph.node)))
+
+    def _is_float(self, name: str) -> bool:
+        kind = self._types.get(name)
+        return kind is not None and kind.elem_type == 1
+
+    def _layer(self, node: Any) -> Layer | None:
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.input) < 2:
+            return None
+        weight = self._initializers.get(node.input[1])
+        if weight is None or weight.data_type != 1 or len(weight.dims) < 2:
+            return None
+        values = attributes(node)
+        axis = 0 if node.op_type == "Conv" or values.get("transB") else len(weight.dims) - 1
+        bias = node.input[2] if len(node.input) > 2 and node.input[2] in self._initializers else None
+        window = self._window(node, list(weight.dims), values) if node.op_type == "Conv" else None
+        return Layer(
+            node.name, node.input[0], node.input[1], bias, node.output[0], axis, window
+        )  # fmt: skip
+
+    def _window(self, node: Any, dims: list[int], values: dict[str, Any]) -> Window | None:
+        if len(dims) != 4 or values.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+            return None
+        strides, dilations = values.get("strides", [1, 1]), values.get("dilations", [1, 1])
+        pads = tuple(values.get("pads", [0, 0, 0, 0]))
+        return Window(
+            "NCHW", (dims[2], dims[3]), tuple(strides), tuple(dilations), pads, int(values.get("group", 1))
+        )  # fmt: skip
+
+    def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
+        """Run one sample; see :class:`FloatGraph`. Raises DataRefused when ONNX Runtime cannot run it."""
+        wanted = tuple(dict.fromkeys(names))
+        given = {info.name for info in self.inputs}
+        computed = [name for name in wanted if name not in given]
+        session = self._loaded(tuple(computed))
+        try:
+            arrays = session.run(computed, dict(feeds)) if computed else []
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise DataRefused(f"{self.path.name} cannot run a calibration sample: {error}") from error
+        found = dict(zip(computed, arrays, strict=True))
+        return {name: found[name] if name in found else np.asarray(feeds[name]) for name in wanted}
+
+    def _loaded(self, names: tuple[str, ...]) -> Any:
+        if self._session is None or not set(names) <= set(self._watched):
+            import onnx
+            import onnxruntime
+
+            watching = onnx.ModelProto()
+            watching.CopyFrom(self.model)
+            present = {value.name for value in watching.graph.output}
+            for name in names:
+                if name not in present:
+                    watching.graph.output.append(onnx.ValueInfoProto(name=name))
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            # Freed blocks go back at once: the arena would grow to the sum of all activations.
+            options.enable_cpu_mem_arena = False
+            options.intra_op_num_threads = self._threads or 0
+            self._watched = names
+            self._session = onnxruntime.InferenceSession(
+                watching.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        return self._session
+
+    def weight(self, name: str) -> Array:
+        """Return a constant as it is stored; see :class:`FloatGraph`."""
+        import onnx
+
+        values: Array = onnx.numpy_helper.to_array(self._initializers[name]).astype(np.float32)
+        return values
+
+    def replace_weights(self, weights: Mapping[str, Array]) -> None:
+        """Replace constants; see :class:`FloatGraph`."""
+        import onnx
+
+        for name, values in weights.items():
+            self._initializers[name].CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+        self._session = None
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = None
+
+
+def _info(value: Any) -> TensorInfo:
+    import onnx
+
+    kind = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    return TensorInfo(value.name, shape, dtype)

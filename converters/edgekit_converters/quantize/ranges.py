@@ -1,0 +1,200 @@
+"""Activation ranges from streaming statistics: fixed memory, independent of the order of the samples.
+
+A histogram's bins are fixed before any data is seen: a float32 is filed by its sign, its exponent and the first
+six bits of its mantissa. Counts are integers, so adding samples in any order gives the same histogram, and the
+bins are 1.6 % wide at most, finer than the choice of a clipping threshold needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from edgekit.engine import Array
+from edgekit.errors import DataRefused, UsageError
+
+RangeRule = Literal["minmax", "percentile", "mse"]
+
+# Bits of a float32 that are kept: sign, 8 of exponent, 6 of mantissa; magnitudes below 2**-30 count as zero,
+# above 2**34 into the last bin (min and max stay exact).
+_SHIFT = 17
+_LOWEST = (127 - 30) << 6
+_BINS = 64 << 6
+_SAMPLED = 65_536
+# Attention masks hold numbers near float32's lowest, or -inf: they say "never" and are no part of a range.
+MASKED = 1e30
+_PERCENTILE = 99.99
+_CANDIDATES = np.concatenate([np.linspace(0.3, 0.95, 27), np.linspace(0.96, 1.0, 9)])
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values of one tensor that its integer grid has to hold; always includes zero.
+
+    Attributes:
+        low: Smallest value, at most 0.
+        high: Largest value, at least 0.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """``high - low``."""
+        return self.high - self.low
+
+
+class TensorStatistics:
+    """What is remembered of one tensor: exact minimum and maximum, and a histogram of 64 KiB.
+
+    Attributes:
+        minimum: Smallest value seen.
+        maximum: Largest value seen.
+        samples: Samples seen.
+    """
+
+    def __init__(self) -> None:
+        self.minimum = np.inf
+        self.maximum = -np.inf
+        self.samples = 0
+        self._positive = np.zeros(_BINS, np.int64)
+        self._negative = np.zeros(_BINS, np.int64)
+        self._zeros = 0
+
+    def add(self, values: Array, name: str = "") -> None:
+        """Count one sample's values (any shape, float32); see :meth:`RangeObserver.add`."""
+        flat = values.reshape(-1)
+        self.samples += 1
+        if not flat.size:
+            return
+        low, high = float(flat.min()), float(flat.max())
+        if np.isnan(low) or np.isnan(high):
+            raise DataRefused(
+                f"tensor {name!r} becomes NaN on a calibration sample",
+                expected="finite numbers",
+                remedy="check the sample's scale and the float model",
+            )
+        if low < -MASKED or high > MASKED:
+            flat = flat[np.abs(flat) <= MASKED]
+            if not flat.size:
+                return
+            low, high = float(flat.min()), float(flat.max())
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self._count(_thinned(flat))
+
+    def _count(self, flat: Array) -> None:
+        code = np.ascontiguousarray(flat, np.float32).view(np.uint32) >> np.uint32(_SHIFT)
+        magnitude = (code & np.uint32(0x3FFF)).astype(np.int32) - _LOWEST
+        used = magnitude >= 0
+        self._zeros += int(flat.size - used.sum())
+        bins = np.minimum(magnitude, _BINS - 1) + _BINS * (code >> np.uint32(14)).astype(np.int32)
+        counts = np.bincount(bins[used], minlength=2 * _BINS)
+        self._positive += counts[:_BINS]
+        self._negative += counts[_BINS:]
+
+    def histogram(self) -> tuple[Array, Array]:
+        """Centres of the used bins, ascending, and their counts; zeros in a bin of their own."""
+        centres = _centres()
+        values = np.concatenate([-centres[::-1], [0.0], centres])
+        counts = np.concatenate([self._negative[::-1], [self._zeros], self._positive])
+        used = counts > 0
+        return np.clip(values[used], self.minimum, self.maximum), counts[used]
+
+    def range(self, rule: RangeRule, *, levels: int = 256) -> Range:
+        """Apply a rule.
+
+        Args:
+            rule: ``minmax``: every value seen; ``percentile``: the middle 99.99 %; ``mse``: the range that
+                makes the mean squared error of rounding and clipping together smallest.
+            levels: Steps of the integer grid: 256 for int8, 65536 for int16.
+
+        Raises:
+            UsageError: An unknown rule.
+        """
+        if rule not in get_args(RangeRule):
+            raise UsageError(f"range rule {rule!r}", expected=" or ".join(get_args(RangeRule)))
+        low, high = min(self.minimum, 0.0), max(self.maximum, 0.0)
+        if rule == "minmax" or not high > low:
+            return Range(low, high)
+        values, counts = self.histogram()
+        if rule == "percentile":
+            return _percentile(values, counts, low, high)
+        return _least_squares(values, counts, low, high, levels)
+
+
+def _thinned(flat: Array) -> Array:
+    """At most about 65,536 values, taken with an odd step that does not follow a channel count."""
+    step = flat.size // _SAMPLED
+    return flat if step < 2 else flat[:: step | 1]
+
+
+def _centres() -> Array:
+    codes = ((np.arange(_BINS, dtype=np.uint32) + _LOWEST) << np.uint32(_SHIFT)) | np.uint32(1 << (_SHIFT - 1))
+    return codes.view(np.float32).astype(np.float64)
+
+
+def _percentile(values: Array, counts: Array, low: float, high: float) -> Range:
+    cumulated = np.cumsum(counts)
+    tail = (1 - _PERCENTILE / 100) / 2 * cumulated[-1]
+    first = values[np.searchsorted(cumulated, tail)]
+    last = values[min(np.searchsorted(cumulated, cumulated[-1] - tail), len(values) - 1)]
+    return Range(max(low, min(float(first), 0.0)), min(high, max(float(last), 0.0)))
+
+
+def _least_squares(values: Array, counts: Array, low: float, high: float, levels: int) -> Range:
+    """Shrink one end, then the other, twice: the error is nearly separable in the two."""
+    best = Range(low, high)
+    for _ in range(2):
+        for end in ("low", "high"):
+            choices = [
+                Range(low * f, best.high) if end == "low" else Range(best.low, high * f) for f in _CANDIDATES
+            ]
+            best = min(choices, key=lambda choice: (squared_error(values, counts, choice, levels), -choice.width))
+    return best
+
+
+def squared_error(values: Array, counts: Array, choice: Range, levels: int) -> float:
+    """Sum of squared errors when a histogram is stored on an integer grid.
+
+    Where a bin is wider than the step, the error inside it is taken as uniform, step² / 12.
+
+    Args:
+        values: Bin centres, float64.
+        counts: Bin counts.
+        choice: Range of the grid; zero is on the grid.
+        levels: Number of steps.
+    """
+    step = max(choice.width, 1e-30) / (levels - 1)
+    clipped = np.clip(values, choice.low, choice.high)
+    rounded = np.rint(clipped / step) * step
+    wide = (np.abs(values) / 64 > step) & (values == clipped)
+    error = np.where(wide, step * step / 12, (values - rounded) ** 2)
+    return float(error @ counts)
+
+
+class RangeObserver:
+    """Statistics of all activations of a graph.
+
+    Attributes:
+        tensors: Tensor name -> its statistics.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, TensorStatistics] = {}
+
+    def add(self, activations: Mapping[str, Array]) -> None:
+        """Count one sample's activations: tensor name -> float32 array.
+
+        Raises:
+            DataRefused: An activation is NaN: the sample drives the model out of its range.
+        """
+        for name, values in activations.items():
+            self.tensors.setdefault(name, TensorStatistics()).add(values, name)
+
+    def ranges(self, rule: RangeRule, *, levels: int = 256) -> dict[str, Range]:
+        """Range of every tensor seen."""
+        return {name: statistics.range(rule, levels=levels) for name, statistics in self.tensors.items()}

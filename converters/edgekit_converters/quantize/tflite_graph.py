@@ -1,0 +1,245 @@
+"""The float TFLite flatbuffer as a graph that can be watched and changed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.engine import Array, Feeds, TensorInfo
+from edgekit.errors import DataRefused, ModelRefused
+from edgekit_converters.quantize.graph import FloatGraph, Layer, Node, Window
+
+
+@cache
+def operator_names() -> dict[int, str]:
+    """Builtin operator code -> name, e.g. 3 -> ``CONV_2D``."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+@cache
+def tensor_types() -> dict[int, str]:
+    """Tensor type code -> lower-case name, e.g. 9 -> ``int8``."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+
+
+def read_flatbuffer(path: Path) -> Any:
+    """Open a .tflite as the schema's object tree. Raises ModelRefused when it is not one."""
+    return read_flatbuffer_bytes(path.read_bytes(), path.name)
+
+
+def read_flatbuffer_bytes(data: bytes, name: str) -> Any:
+    """Open the bytes of a .tflite as the schema's object tree; ``name`` is for the message."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    if len(data) < 8 or data[4:8] != b"TFL3":
+        raise ModelRefused(f"{name} ({len(data)} bytes) is not a TFLite model", expected="a TFL3 flatbuffer")
+    try:
+        model = flatbuffer_utils.read_model_from_bytearray(data)
+        for buffer in model.buffers:  # numpy arrays are written at once, bytes one by one
+            if buffer.data is not None:
+                buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    except Exception as error:  # the generated reader raises whatever a wrong offset leads to
+        raise ModelRefused(
+            f"{name} ({len(data)} bytes) is damaged: {type(error).__name__}: {error}",
+            remedy="convert it again from the trained model",
+        ) from error
+    return model
+
+
+def packed(model: Any) -> bytes:
+    """Serialize an object tree."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Name of a node's operator, ``CUSTOM`` for custom ones."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return operator_names()[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def tensor_name(tensor: Any) -> str:
+    """Name of a tensor as text."""
+    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name or "")
+
+
+def constant(model: Any, tensor: Any) -> Array | None:
+    """Values of a float32 constant (a copy), ``None`` for everything else."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0 or tensor_types()[tensor.type] != "float32":
+        return None
+    return np.frombuffer(bytes(data), np.float32).reshape(_shape(tensor)).copy()
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+
+
+class TFLiteGraph(FloatGraph):
+    """A float .tflite file.
+
+    Args:
+        path: The file.
+        threads: Threads of the interpreter.
+
+    Raises:
+        ModelRefused: Not a TFLite file, or LiteRT cannot load it.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        self.path = path
+        self.model = read_flatbuffer(path)
+        self._threads = threads
+        self._interpreter: Any = None
+        self._graph = self.model.subgraphs[0]
+        self._number_names()
+        constants = {i for i, t in enumerate(self._graph.tensors) if self.model.buffers[t.buffer].data is not None}
+        produced = [int(i) for op in self._graph.operators for i in op.outputs]
+        floats = {i for i, t in enumerate(self._graph.tensors) if tensor_types()[t.type] == "float32"}
+        order = [int(i) for i in self._graph.inputs] + produced
+        self.activations = tuple(self.key(i) for i in order if i in floats and i not in constants)
+        self.inputs = tuple(self._info(int(i)) for i in self._graph.inputs)
+        self.outputs = tuple(self.key(int(i)) for i in self._graph.outputs)
+        self.inputs_names = tuple(tensor_name(self._graph.tensors[i]) for i in self._graph.inputs)
+        self.outputs_names = tuple(tensor_name(self._graph.tensors[i]) for i in self._graph.outputs)
+        self.nodes = tuple(self._node(op) for op in self._graph.operators)
+        self.layers = tuple(filter(None, (self._layer(op) for op in self._graph.operators)))
+
+    def _number_names(self) -> None:
+        """Tensor names need not be unique in TFLite: repeated ones are told apart by their index."""
+        names = [tensor_name(t) for t in self._graph.tensors]
+        seen: dict[str, int] = {}
+        for name in names:
+            seen[name] = seen.get(name, 0) + 1
+        self._keys = [name if seen[name] == 1 else f"{name}#{i}" for i, name in enumerate(names)]
+        self._index = {key: i for i, key in enumerate(self._keys)}
+
+    def key(self, index: int) -> str:
+        """Unique name of a tensor."""
+        return self._keys[index]
+
+    def index(self, key: str) -> int:
+        """Index of a tensor in the main subgraph."""
+        return self._index[key]
+
+    def _info(self, index: int) -> TensorInfo:
+        tensor = self._graph.tensors[index]
+        signature = tensor.shapeSignature
+        shape = _shape(tensor) if signature is None or not len(signature) else tuple(int(s) for s in signature)
+        dynamic = tuple(None if size < 0 else size for size in shape)
+        return TensorInfo(self.key(index), dynamic, tensor_types()[tensor.type])
+
+    def _node(self, operator: Any) -> Node:
+        """A node is named after its first output, as LiteRT's tools do."""
+        inputs = tuple(self.key(int(i)) for i in operator.inputs if i >= 0)
+        outputs = tuple(self.key(int(i)) for i in operator.outputs if i >= 0)
+        return Node(outputs[0] if outputs else "", operator_name(self.model, operator), inputs, outputs)
+
+    def _layer(self, operator: Any) -> Layer | None:
+        kind = operator_name(self.model, operator)
+        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}.get(kind)
+        if axis is None:
+            return None
+        source, weight = int(operator.inputs[0]), int(operator.inputs[1])
+        bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+        if constant(self.model, self._graph.tensors[weight]) is None:
+            return None
+        output = self.key(int(operator.outputs[0]))
+        window = None if kind == "FULLY_CONNECTED" else self._window(operator, source, weight)
+        return Layer(
+            output, self.key(source), self.key(weight), self.key(bias) if bias >= 0 else None, output,
+            axis, window,
+        )  # fmt: skip
+
+    def _window(self, operator: Any, source: int, weight: int) -> Window:
+        options = operator.builtinOptions
+        image, taps = _shape(self._graph.tensors[source]), _shape(self._graph.tensors[weight])
+        depthwise = operator_name(self.model, operator) == "DEPTHWISE_CONV_2D"
+        strides = (int(options.strideH), int(options.strideW))
+        dilations = (int(options.dilationHFactor), int(options.dilationWFactor))
+        pads = [(0, 0), (0, 0)]
+        if options.padding == 0:  # SAME
+            pads = [_same(image[i + 1], taps[i + 1], strides[i], dilations[i]) for i in (0, 1)]
+        groups = image[3] if depthwise else image[3] // taps[3]
+        (top, bottom), (left, right) = pads
+        return Window("NHWC", (taps[1], taps[2]), strides, dilations, (top, left, bottom, right), groups)
+
+    def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
+        """Run one sample; see :class:`FloatGraph`. Raises DataRefused when LiteRT cannot run it."""
+        interpreter = self._loaded()
+        try:
+            self._feed(interpreter, feeds)
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise DataRefused(f"{self.path.name} cannot run a calibration sample: {error}") from error
+        return {name: interpreter.tensor(self.index(name))().copy() for name in names}
+
+    def _feed(self, interpreter: Any, feeds: Feeds) -> None:
+        resized = False
+        for info in self.inputs:
+            if None in info.shape:
+                interpreter.resize_tensor_input(self.index(info.name), feeds[info.name].shape, strict=False)
+                resized = True
+        if resized:
+            interpreter.allocate_tensors()
+        for info in self.inputs:
+            interpreter.set_tensor(self.index(info.name), feeds[info.name])
+
+    def _loaded(self) -> Any:
+        if self._interpreter is None:
+            from ai_edge_litert.interpreter import Interpreter
+
+            with warnings.catch_warnings():
+                # LiteRT warns of the memory that keeping all tensors takes; it is one sample's, and meant.
+                warnings.filterwarnings("ignore", message=".*preserve_all_tensors", category=UserWarning)
+                self._interpreter = Interpreter(
+                    model_content=packed(self.model),
+                    num_threads=self._threads,
+                    experimental_preserve_all_tensors=True,
+                )
+            self._interpreter.allocate_tensors()
+        return self._interpreter
+
+    def weight(self, name: str) -> Array:
+        """Return a constant as it is stored; see :class:`FloatGraph`."""
+        values = constant(self.model, self._graph.tensors[self.index(name)])
+        if values is None:
+            raise KeyError(name)
+        return values
+
+    def replace_weights(self, weights: Mapping[str, Array]) -> None:
+        """Replace constants; see :class:`FloatGraph`. A buffer shared by tensors is given to each its own."""
+        shared: dict[int, int] = {}
+        for tensor in self._graph.tensors:
+            shared[tensor.buffer] = shared.get(tensor.buffer, 0) + 1
+        for name, values in weights.items():
+            tensor = self._graph.tensors[self.index(name)]
+            if shared[tensor.buffer] > 1:
+                self.model.buffers.append(type(self.model.buffers[0])())
+                tensor.buffer = len(self.model.buffers) - 1
+                shared[tensor.buffer] = 1
+            self.model.buffers[tensor.buffer].data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+        self._interpreter = None
+
+    def close(self) -> None:
+        """Release the interpreter."""
+        self._interpreter = None
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding along one axis: before and after."""
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2

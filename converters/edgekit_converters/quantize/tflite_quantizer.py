@@ -1,0 +1,164 @@
+"""TFLite artifacts in a recipe: our ranges and weight scales, ai-edge-quantizer's knowledge of the operators."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import QualityError
+from edgekit_converters.quantize.policy import Placement
+from edgekit_converters.quantize.ranges import Range
+from edgekit_converters.quantize.recipes import IoType, Recipe
+from edgekit_converters.quantize.tflite_graph import TFLiteGraph, packed, read_flatbuffer_bytes, tensor_name
+from edgekit_converters.quantize.weights import WEIGHT_STEPS, along, weight_scales
+
+
+def quantize_weights(graph: TFLiteGraph, recipe: Recipe) -> bytes:
+    """Write ``fp16`` (weights in float16) or ``dynamic-int8`` (weights int8 per channel); no data needed."""
+    from ai_edge_quantizer import qtyping, recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    if recipe.weight_bits == 16:
+        manager.add_weight_only_config(".*", every, num_bits=16, algorithm_key="float_casting")
+    else:
+        manager.add_dynamic_config(".*", every, num_bits=8)
+    return _quantized(graph, manager, None)
+
+
+def quantize_static(
+    graph: TFLiteGraph, recipe: Recipe, io_type: IoType, ranges: Mapping[str, Range], placement: Placement
+) -> bytes:
+    """Write ``int8`` or ``int8-int16``: integer weights and activations.
+
+    Args:
+        graph: The float model.
+        recipe: Bits of weights and activations.
+        io_type: ``float`` puts QUANTIZE and DEQUANTIZE at the edges, ``int8`` makes the edges integers.
+        ranges: Range of every activation.
+        placement: What stays in float.
+
+    Returns:
+        The flatbuffer.
+    """
+    from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    operation, leave = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
+    manager.add_static_config(
+        ".*", operation.ALL_SUPPORTED, activation_num_bits=recipe.activation_bits, weight_num_bits=8
+    )
+    if io_type == "float":
+        for edge in (operation.INPUT, operation.OUTPUT):
+            manager.add_quantization_config(".*", edge, algorithm_key=leave)
+    if placement.float_nodes:
+        scope = _scope(graph, placement.float_nodes)
+        manager.add_quantization_config(scope, operation.ALL_SUPPORTED, algorithm_key=leave)
+    if placement.last_layers:
+        manager.add_dynamic_config(_scope(graph, placement.last_layers), operation.ALL_SUPPORTED, num_bits=8)
+    return _quantized(graph, manager, _statistics(graph, recipe, ranges, placement))
+
+
+def _label(index: int) -> str:
+    return f"s0t{index}"
+
+
+def _scope(graph: TFLiteGraph, nodes: Collection[str]) -> str:
+    """Pattern of the nodes' scopes; the quantizer's scope of a node is its outputs' names, joined by ';'."""
+    return "^(" + "|".join(_label(graph.index(name)) for name in sorted(nodes)) + ");"
+
+
+def _statistics(
+    graph: TFLiteGraph, recipe: Recipe, ranges: Mapping[str, Range], placement: Placement
+) -> dict[str, dict[str, Any]]:
+    """Minimum and maximum of activations and of weights a channel, as the quantizer takes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, span in ranges.items():
+        low, high = np.float32([span.low]), np.float32([span.high])
+        found[_label(graph.index(name))] = {"min": low, "max": high}
+    for layer in graph.layers:
+        if layer.name in placement.float_nodes | placement.last_layers:
+            continue
+        scales = weight_scales(graph, layer, ranges, levels=2**recipe.activation_bits)
+        weight = graph.weight(layer.weight)
+        bound = along(scales * WEIGHT_STEPS, layer.weight_axis, weight.ndim).astype(np.float32)
+        found[_label(graph.index(layer.weight))] = {"min": -bound, "max": bound}
+    return found
+
+
+def _quantized(graph: TFLiteGraph, manager: Any, statistics: dict[str, dict[str, Any]] | None) -> bytes:
+    """Run the quantizer on a copy whose tensors have short unique names, then give the names back."""
+    from ai_edge_quantizer import quantizer
+
+    labelled, names = _labelled(graph)
+    with _quiet():
+        try:
+            work = quantizer.Quantizer(labelled, manager.get_quantization_recipe())
+            result = work.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
+        except (ValueError, RuntimeError, KeyError, IndexError, NotImplementedError, AttributeError) as error:
+            raise QualityError(
+                f"{graph.path.name} cannot be quantized: {_renamed(str(error), names)}",
+                remedy="use the recipe dynamic-int8 or fp16 for this model",
+            ) from error
+    if result.quantized_model is None:
+        raise QualityError(f"{graph.path.name}: the quantizer gave no model")
+    return _with_names(graph, bytes(result.quantized_model), names)
+
+
+def _labelled(graph: TFLiteGraph) -> tuple[bytes, dict[str, str]]:
+    """The model with tensors called s0t0, s0t1, … (names may repeat in TFLite), and label -> name."""
+    model = read_flatbuffer_bytes(packed(graph.model), graph.path.name)
+    names = {}
+    for g, subgraph in enumerate(model.subgraphs):
+        for i, tensor in enumerate(subgraph.tensors):
+            names[f"s{g}t{i}"] = tensor_name(tensor)
+            tensor.name = f"s{g}t{i}"
+    return packed(model), names
+
+
+def _with_names(graph: TFLiteGraph, data: bytes, names: Mapping[str, str]) -> bytes:
+    model = read_flatbuffer_bytes(data, graph.path.name)
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            label, rest, suffix = tensor_name(tensor).partition("_")
+            tensor.name = names.get(label, label) + rest + suffix
+    main = model.subgraphs[0]
+    _same_edges(main.tensors, main.inputs, graph.inputs_names)
+    _same_edges(main.tensors, main.outputs, graph.outputs_names)
+    return packed(model)
+
+
+def _same_edges(tensors: Any, edges: Any, wanted: Collection[str]) -> None:
+    """Inputs and outputs keep the float model's names, whatever was put between them and the graph."""
+    for index, name in zip(edges, wanted, strict=True):
+        if tensor_name(tensors[index]) == name:
+            continue
+        for tensor in tensors:
+            if tensor_name(tensor) == name:
+                tensor.name = f"{name}_quantized"
+        tensors[index].name = name
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """Put tensor names back into a message; longest labels first, s0t12 before s0t1."""
+    for label in sorted(names, key=len, reverse=True):
+        text = text.replace(label, names[label])
+    return text
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer's progress bars and log lines off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
