@@ -104,7 +104,7 @@ def _report(error: EdgeKitError | ImportError) -> int:
 def _missing(error: ImportError) -> EdgeKitError:
     """Say which extra brings a module that is not installed."""
     name = (error.name or "").partition(".")[0]
-    extra = "convert" if name in _CONVERT_MODULES or name.startswith("edgekit") else _EXTRAS.get(name)
+    extra = "convert" if name in _CONVERT_MODULES else _EXTRAS.get(name)
     if extra is None or not isinstance(error, ModuleNotFoundError):
         raise error
     return MissingExtra(f"this needs {name}, which is not installed", remedy=f"pip install 'edgekit-ai[{extra}]'")
