@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ FORMAT_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+_Self = TypeVar("_Self", bound="Engine")  # typing.Self needs Python 3.11
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027  most engines hold nothing that needs releasing
         """Release what the engine holds."""
 
-    def __enter__(self) -> Engine:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(

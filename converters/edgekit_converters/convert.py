@@ -29,7 +29,7 @@ from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
-from edgekit_converters.specs import artifact_layouts, complete_spec
+from edgekit_converters.specs import complete_spec, wished_layouts
 from edgekit_converters.store import stack
 from edgekit_converters.targets import Exported, ExportOptions, export
 
@@ -114,10 +114,10 @@ class _Conversion:
 
     def _target(self, target: str) -> Iterator[Artifact]:
         """All recipes of one target, upon a float artifact that answers as the original does."""
-        layouts = artifact_layouts(self.request.spec, self.source, target)
+        wishes = wished_layouts(self.request.spec, self.source)
         path = self.scratch / f"{self.name}.fp32{FORMAT_SUFFIXES[target]}"
         with self.stages.stage(f"{target}: convert"):
-            exported = export(self.source, target, path, ExportOptions(layouts))
+            exported = export(self.source, target, path, ExportOptions(wishes))
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
         measured = self._measure(path, target, "fp32", exported)
@@ -151,11 +151,8 @@ class _Conversion:
         return self._artifact(path, target, recipe, self._measure(path, target, recipe.name, exported), notes)
 
     def _measure(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
-        layouts = artifact_layouts(self.request.spec, self.source, target)
         title = f"{target}: {recipe} against the original"
-        return measure(
-            path, self.task, exported=exported, layouts=layouts, data=self.data, stages=self.stages, title=title
-        )
+        return measure(path, self.task, exported=exported, data=self.data, stages=self.stages, title=title)
 
     def _gate(self, recipe: str) -> Gate:
         return Gate.for_recipe(recipe, decides=self.task.decides is not None, max_drop=self.request.max_drop)
@@ -200,7 +197,7 @@ class _Conversion:
             source={
                 "framework": source.framework,
                 "parameters": source.parameters,
-                "bytes": source.bytes,
+                "bytes": source.size_bytes,
                 "file": source.path.name if source.path else None,
                 "sha256": file_sha256(file) if file else None,
             },

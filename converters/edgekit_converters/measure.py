@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,6 @@ def measure(
     task: Task,
     *,
     exported: Exported,
-    layouts: Mapping[str, Layout],
     data: Prepared,
     stages: Stages,
     title: str,
@@ -54,8 +52,7 @@ def measure(
     Args:
         path: The artifact.
         task: For the spec and the output that decides.
-        exported: Artifact tensor names in the spec's order.
-        layouts: Layout of the artifact's image inputs.
+        exported: Artifact tensor names and layouts in the spec's order.
         data: Evaluation data with the original's outputs.
         stages: Progress.
         title: Of the stage.
@@ -64,7 +61,7 @@ def measure(
         ModelRefused: The artifact cannot be loaded, or crashed the runtime.
     """
     with EngineProcess(path) as engine:
-        inputs, outputs = bindings(task.spec, exported, engine.inputs, engine.outputs, layouts)
+        inputs, outputs = bindings(task.spec, exported, engine.inputs, engine.outputs)
         runner = BoundEngine(engine, task.spec, inputs, outputs)
         meter, golden = ParityMeter(task.decides), ParityMeter(task.decides)
         with stages.stage(title, len(data.evaluation)):
@@ -81,7 +78,6 @@ def bindings(
     exported: Exported,
     inputs: tuple[TensorInfo, ...],
     outputs: tuple[TensorInfo, ...],
-    layouts: Mapping[str, Layout],
 ) -> tuple[tuple[Binding, ...], tuple[Binding, ...]]:
     """Bind the spec's tensors to the artifact's, in the spec's order."""
     known = {info.name: info for info in (*inputs, *outputs)}
@@ -89,9 +85,9 @@ def bindings(
     def one(name: str, tensor: str, layout: Layout | None) -> Binding:
         return Binding(name, tensor, known[tensor].shape, known[tensor].dtype, layout)
 
-    taken = zip(spec.inputs, exported.inputs, strict=True)
+    taken = zip(spec.inputs, exported.inputs, exported.layouts, strict=True)
     given = zip(spec.outputs, exported.outputs, strict=True)
     return (
-        tuple(one(tensor.name, name, layouts.get(tensor.name, tensor.layout)) for tensor, name in taken),
+        tuple(one(tensor.name, name, layout) for tensor, name, layout in taken),
         tuple(one(tensor.name, name, tensor.layout) for tensor, name in given),
     )

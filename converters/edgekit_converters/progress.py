@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 T = TypeVar("T")
 
@@ -92,7 +95,7 @@ class RichReporter:
             TimeElapsedColumn(),
             console=self._console,
         )
-        self._tasks: list[int] = []
+        self._tasks: list[TaskID] = []
 
     def __enter__(self) -> RichReporter:
         self._progress.start()

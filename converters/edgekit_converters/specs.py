@@ -85,15 +85,14 @@ def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) ->
     return spec
 
 
-def artifact_layouts(said: Spec, source: Source, target: str) -> dict[str, Layout]:
-    """Layout of each image input in an artifact: what the spec says, else NHWC for TFLite and the source's for ONNX."""
-    asked = {}
+def wished_layouts(said: Spec, source: Source) -> dict[str, Layout]:
+    """Layout that the user's spec asks for, for each image input of the source that it names."""
+    wishes = {}
     for position, tensor in enumerate(source.inputs):
-        if tensor.layout is None:
-            continue
         wish = _wish(said.inputs, tensor, position)
-        asked[tensor.name] = wish or ("NHWC" if target == "tflite" else tensor.layout)
-    return asked
+        if tensor.layout is not None and wish is not None:
+            wishes[tensor.name] = wish
+    return wishes
 
 
 def _wish(inputs: tuple[TensorSpec, ...], tensor: TensorSpec, position: int) -> Layout | None:
