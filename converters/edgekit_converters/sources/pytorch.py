@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FACTORY = "package.module:factory or path/file.py:factory, a callable that returns a torch.nn.Module"
 
+# Names of factories that say nothing about the model: its file's name is the better one.
+PLAIN_NAMES = ("build", "build_model", "create", "create_model", "factory", "get_model", "make", "make_model", "model")
+
 
 class PyTorchSource(Source):
     """An open PyTorch model.
@@ -207,7 +210,9 @@ def open_factory(spec: str, options: SourceOptions) -> PyTorchSource:
     if not isinstance(made, torch.nn.Module):
         raise UsageError(f"{spec}() returned a {type(made).__name__}", expected=FACTORY)
     notes = () if options.weights else (f"no --weights given: the weights are those that {spec} made",)
-    return open_torch_module(made, options, name=attribute.rpartition(".")[2], notes=notes)
+    last = attribute.rpartition(".")[2]
+    name = Path(place.replace(".", "/") if not place.endswith(".py") else place).stem if last in PLAIN_NAMES else last
+    return open_torch_module(made, options, name=name, notes=notes)
 
 
 def _attribute(module: ModuleType, dotted: str, spec: str) -> Any:
