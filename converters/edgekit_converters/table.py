@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 
 def artifact_table(bundle: Bundle) -> Table:
-    """One row an artifact: size and ratio, parity, accuracy, latency here, verdict."""
+    """One row an artifact: size and share of the original's, parity, accuracy with its 95 % interval, latency, verdict."""
     from rich.table import Table
 
     manifest = bundle.manifest
     original = manifest.source.get("bytes") or 0
-    table = Table(title=_title(bundle), title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("artifact", "size", "of original", "rel. L2", "agreement", "accuracy (95 %)", "latency", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("artifact", "verdict") else "right", no_wrap=True)
-    if manifest.evaluation.get("accuracy") is not None:
-        share = manifest.artifacts[0].parity.reference_accuracy
-        table.add_row("original", megabytes(original), "100 %", "", "", accuracy(share), "", "")
+    table = Table(
+        title=_title(bundle), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
+    )
+    for heading in ("artifact", "size", "rel. L2", "agree", "accuracy", "latency", "verdict"):
+        text = heading in ("artifact", "verdict")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=heading == "artifact")
+    share = manifest.artifacts[0].parity.reference_accuracy
+    table.add_row("original", f"{megabytes(original)} 100%" if original else "", "", "", accuracy(share), "", "")
     for artifact in bundle.artifacts:
         table.add_row(*_row(artifact, original))
     return table
@@ -36,13 +38,12 @@ def _title(bundle: Bundle) -> str:
 def _row(artifact: Artifact, original: int) -> list[str]:
     parity = artifact.parity
     return [
-        artifact.file,
-        megabytes(artifact.bytes),
-        f"{100 * artifact.bytes / original:.0f} %" if original else "",
+        f"{artifact.format} {artifact.recipe}",
+        megabytes(artifact.bytes) + (f" {100 * artifact.bytes / original:3.0f}%" if original else ""),
         f"{parity.worst.relative_l2:.2g}",
         f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
         accuracy(parity.accuracy),
-        f"{artifact.latency_ms:.1f} ms",
+        f"{artifact.latency_ms:.3g} ms",
         "[green]pass[/green]" if artifact.degraded is None else "[red]degraded[/red]",
     ]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from edgekit.engine import Array
 from edgekit.errors import DataRefused
+from edgekit.spec import Spec
 from edgekit.tasks.base import Result, Task
+from edgekit.tasks.classification import classify, scores_output
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,20 @@ def _summary(name: str, array: Array) -> str:
 
 
 class Tensors(Task):
-    """Takes a mapping of arrays, or one array for a model with one input; gives `Arrays`."""
+    """Takes a mapping of arrays, or one array for a model with one input.
+
+    Gives `Arrays`; a spec with labels says that the scores decide between them, and gives a `Classification`.
+
+    Attributes:
+        top_k: Classes in a result.
+    """
 
     name: ClassVar[str] = "tensors"
+
+    def __init__(self, spec: Spec, root: Path | None = None) -> None:
+        super().__init__(spec, root)
+        self.decides = scores_output(spec) if spec.labels else None
+        self.top_k = 5
 
     def encode(self, item: Mapping[str, Array] | Array) -> dict[str, Array]:
         """Return the arrays with a batch axis in the input's dtype. Raises DataRefused when one does not fit."""
@@ -68,6 +82,8 @@ class Tensors(Task):
         return feeds
 
     def decode(self, outputs: Mapping[str, Array]) -> list[Result]:
-        """Return the arrays of each sample."""
+        """Return the arrays of each sample, or its classes where the spec has labels."""
+        if self.decides is not None:
+            return list(classify(outputs, self.spec, self.decides, self.top_k))
         count = len(next(iter(outputs.values())))
         return [Arrays({name: array[i] for name, array in outputs.items()}) for i in range(count)]

@@ -119,3 +119,11 @@ def test_results_are_summed_up_in_a_line() -> None:
     results = task_for(TENSORS).decode({"y": np.array([[0.25], [0.5]], np.float32)})
     assert str(results[1]) == "y [0.5]"
     assert results[0].to_dict() == {"y": [0.25]}
+
+
+def test_labels_make_arrays_a_classification() -> None:
+    task = task_for(TENSORS.replace(outputs=(TensorSpec("y", (None, 2)),), labels=("yes", "no")))
+    assert task.decides == "y"
+    result = task.decode({"y": np.array([[0.0, 5.0]], np.float32)})[0]
+    assert isinstance(result, Classification)
+    assert result.best.name == "no"
