@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,22 +175,27 @@ class Bundle:
     def check(self) -> None:
         """Compare every file with SHA256SUMS. Raises BundleRefused naming the first that differs."""
         sums = read_checksums(self.path)
-        if MANIFEST not in sums:
-            raise BundleRefused(f"{CHECKSUMS} does not list {MANIFEST}")
-        for name, expected in sums.items():
-            found = file_sha256(_plain_file(self.path, name))
-            if found != expected:
-                raise BundleRefused(
-                    f"{self.path / name} is damaged: SHA-256 {found}",
-                    expected=expected,
-                    remedy="copy the bundle again, or convert it again",
-                )
+        self.check_files(sums)
         present = {item.relative_to(self.path).as_posix() for item in self.path.rglob("*") if not item.is_dir()}
         for name in sorted(present - set(sums) - {CHECKSUMS}):
             raise BundleRefused(
                 f"{self.path / name} is not listed in {CHECKSUMS}",
                 remedy="remove it, or copy the bundle again",
             )
+
+    def check_files(self, names: Iterable[str]) -> None:
+        """Compare the manifest and some files with SHA256SUMS. Raises BundleRefused naming the first that differs."""
+        sums = read_checksums(self.path)
+        for name in (MANIFEST, *names):
+            if name not in sums:
+                raise BundleRefused(f"{CHECKSUMS} does not list {name}")
+            found = file_sha256(_plain_file(self.path, name))
+            if found != sums[name]:
+                raise BundleRefused(
+                    f"{self.path / name} is damaged: SHA-256 {found}",
+                    expected=sums[name],
+                    remedy="copy the bundle again, or convert it again",
+                )
 
     def golden(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return the golden inputs and the original's outputs: spec name -> array, batch first."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def artifact_table(bundle: Bundle) -> Table:
-    """One row an artifact: size and share of the original's, parity, accuracy with its 95 % interval, latency, verdict."""
+    """One row an artifact: size, share of the original's, parity, accuracy (95 % interval), latency, verdict."""
     from rich.table import Table
 
     manifest = bundle.manifest
