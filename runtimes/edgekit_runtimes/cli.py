@@ -1,0 +1,164 @@
+"""The commands of the device side: ``edgekit run`` and ``edgekit verify``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from edgekit.errors import QualityError, UsageError
+from edgekit_runtimes.outputs.records import FORMATS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgekit_runtimes.predictor import Predictor
+    from edgekit_runtimes.verify import Verdict
+
+_BUNDLE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("bundle", type=_BUNDLE)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option("--engine", help="litert, onnxruntime or a third party's; by default the artifact's own.")
+@click.option("--recipe", help="Precision; by default the fastest artifact that passed its gate.")
+@click.option("--threads", type=int, help="Threads of the engine.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="table by default; jsonl into a file.")
+@click.option("-o", "--output", type=_BUNDLE, help="Write the results to a file, published when the run is over.")
+@click.option("--draw", type=_BUNDLE, help="Folder for copies of the photos with the result written in.")
+def run(
+    *,
+    bundle: Path,
+    inputs: tuple[str, ...],
+    engine: str | None,
+    recipe: str | None,
+    threads: int | None,
+    top_k: int | None,
+    kind: str | None,
+    output: Path | None,
+    draw: Path | None,
+) -> None:
+    """Run a BUNDLE on photos, folders of photos, sentences, text files or .npz arrays.
+
+    What cannot be read is reported and skipped; the command then exits with 6.
+    """
+    from edgekit_runtimes.inputs.items import items_for
+    from edgekit_runtimes.outputs.records import records_for
+    from edgekit_runtimes.predictor import load
+    from edgekit_runtimes.run import Run
+
+    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor:
+        _configure(predictor, top_k, draw)
+        spec = predictor.bundle.spec
+        width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
+        with _stream(output) as stream:
+            records = records_for(kind or ("jsonl" if output else "table"), stream, width)
+            job = Run(predictor, records, draw)
+            job.over(items_for(spec, inputs))
+    job.finish()
+
+
+def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
+    task = predictor.task
+    if top_k is not None:
+        if not hasattr(task, "top_k"):
+            raise UsageError(f"--top-k for task {task.name!r}", expected="a classification bundle")
+        task.top_k = top_k
+    if draw is not None and task.name != "image-classification":
+        raise UsageError(f"--draw for task {task.name!r}", expected="a bundle that takes photos")
+
+
+@contextmanager
+def _stream(output: Path | None) -> Iterator[TextIO]:
+    """Open standard output, or a file that appears when everything is written."""
+    if output is None:
+        try:
+            yield sys.stdout
+        except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(0) from None
+        return
+    from edgekit.atomic import atomic_file
+
+    with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        yield stream
+
+
+@click.command()
+@click.argument("bundle", type=_BUNDLE)
+@click.option("--engine", help="Only on this engine; by default each artifact on its own.")
+@click.option("--recipe", help="Only this precision.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def verify(bundle: Path, engine: str | None, recipe: str | None, as_json: bool) -> None:
+    """Prove that a BUNDLE gives the original model's answers on this machine.
+
+    Checks every file against its checksum, then runs the golden samples through each artifact that an installed
+    engine runs, and compares with the original's outputs. Needs no framework.
+    """
+    from edgekit.bundle import Bundle
+    from edgekit_runtimes.choice import candidates, no_engine
+    from edgekit_runtimes.verify import verify_artifact
+
+    opened = Bundle(bundle)
+    chosen = candidates(opened, engine, recipe)
+    verdicts = [verify_artifact(opened, artifact, engine) for artifact in chosen]
+    _show(verdicts, as_json)
+    if all(verdict.skipped for verdict in verdicts):
+        raise no_engine(chosen)
+    failed = [verdict for verdict in verdicts if verdict.difference is not None]
+    if failed:
+        named = "; ".join(f"{verdict.artifact.file}: {verdict.difference}" for verdict in failed)
+        raise QualityError(
+            f"this machine does not give the original's answers: {named}",
+            remedy="use another recipe or engine here, or convert again with data from this machine",
+        )
+
+
+def _show(verdicts: list[Verdict], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps([verdict.to_dict() for verdict in verdicts], indent=1, allow_nan=False))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=not sys.stdout.isatty()).print(_table(verdicts))
+
+
+def _table(verdicts: list[Verdict]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("artifact", "engine", "worst output", "rel. L2 here", "at conversion", "agreement", "verdict"):
+        right = heading in ("rel. L2 here", "at conversion", "agreement")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for verdict in verdicts:
+        table.add_row(*_row(verdict))
+    return table
+
+
+def _row(verdict: Verdict) -> list[str]:
+    from rich.markup import escape
+
+    recorded = verdict.artifact.golden
+    if verdict.here is None:
+        said = f"[yellow]not run[/yellow]: {escape(verdict.skipped)}" if verdict.skipped else "[red]failed[/red]"
+        return [verdict.artifact.file, verdict.engine, "", "", f"{recorded.worst.relative_l2:.2g}", "", said]
+    worst, agreement = verdict.here.worst, verdict.here.agreement
+    at_conversion = next((o.relative_l2 for o in recorded.outputs if o.name == worst.name), float("nan"))
+    return [
+        verdict.artifact.file,
+        verdict.engine,
+        escape(worst.name),
+        f"{worst.relative_l2:.2g}",
+        f"{at_conversion:.2g}",
+        f"{agreement.successes} of {agreement.total}" if agreement else "",
+        "[green]pass[/green]" if verdict.passed else "[red]differs[/red]",
+    ]

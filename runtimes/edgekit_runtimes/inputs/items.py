@@ -1,0 +1,142 @@
+"""What a person names on the command line, one item at a time, as the task takes it.
+
+- photos: files, and folders with everything below them, sorted by name;
+- sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
+  files;
+- arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.engine import Array
+from edgekit.errors import DataRefused
+from edgekit.images import IMAGE_SUFFIXES
+from edgekit.spec import Spec
+
+_TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input.
+
+    Attributes:
+        name: What to call it in results and messages.
+        load: Returns what the task takes. Raises DataRefused when that cannot be had.
+        inside: For a file found in a folder, its path in there; otherwise its file name.
+    """
+
+    name: str
+    load: Callable[[], Any]
+    inside: Path | None = None
+
+
+def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
+    """Yield the items that the inputs stand for; what cannot be read is an item whose ``load`` raises.
+
+    Args:
+        spec: Its task says what inputs are.
+        inputs: Words from the command line.
+    """
+    expand = {"image-classification": _photos, "text-classification": _sentences}.get(spec.task)
+    for word in inputs:
+        yield from expand(word) if expand is not None else _arrays(word, spec)
+
+
+def _photos(word: str) -> Iterator[Item]:
+    path = Path(word)
+    if not path.is_dir():
+        yield Item(word, lambda: path, Path(path.name))
+        return
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    if not files:
+        refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
+        yield Item(word, _raiser(refusal))
+    for file in files:
+        yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
+
+
+def _sentences(word: str) -> Iterator[Item]:
+    path = Path(word)
+    if path.suffix.lower() not in _TEXT_SUFFIXES:
+        yield Item(word, lambda: word)
+        return
+    parse = {".txt": _plain, ".tsv": _first_column, ".jsonl": _json_text}[path.suffix.lower()]
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    where = f"{path} line {number}"
+                    yield Item(where, lambda line=line, where=where: parse(line.rstrip("\r\n"), where))  # type: ignore[misc]
+    except (OSError, UnicodeDecodeError) as error:
+        yield Item(word, _raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
+
+
+def _plain(line: str, _: str) -> str:
+    return line
+
+
+def _first_column(line: str, _: str) -> str:
+    return line.partition("\t")[0]
+
+
+def _json_text(line: str, where: str) -> str | tuple[str, str]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …}')
+    pair = row.get("text_pair")
+    return (row["text"], pair) if isinstance(pair, str) else row["text"]
+
+
+def _arrays(word: str, spec: Spec) -> Iterator[Item]:
+    path = Path(word)
+    try:
+        arrays = _load_arrays(path, spec)
+    except (DataRefused, OSError, ValueError, EOFError) as error:
+        refusal = error if isinstance(error, DataRefused) else _unreadable(path, error)
+        yield Item(word, _raiser(refusal))
+        return
+    for sample in range(len(next(iter(arrays.values())))):
+        parts = {name: array[sample] for name, array in arrays.items()}
+        yield Item(f"{path} sample {sample}", lambda parts=parts: parts)  # type: ignore[misc]
+
+
+def _load_arrays(path: Path, spec: Spec) -> dict[str, Array]:
+    wanted = [tensor.name for tensor in spec.inputs]
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        arrays = {"": loaded}
+    else:
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    if len(wanted) == 1 and len(arrays) == 1:
+        arrays = {wanted[0]: next(iter(arrays.values()))}
+    if missing := [name for name in wanted if name not in arrays]:
+        raise DataRefused(f"{path} has arrays {sorted(arrays)}", expected=f"one named {missing[0]!r}")
+    chosen = {name: arrays[name] for name in wanted}
+    if any(array.ndim == 0 for array in chosen.values()) or len({len(array) for array in chosen.values()}) != 1:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in chosen.items())
+        raise DataRefused(f"{path} has arrays {shapes}", expected="the same number of samples on the first axis")
+    return chosen
+
+
+def _unreadable(path: Path, error: Exception) -> DataRefused:
+    return DataRefused(f"{path} cannot be read: {error}", expected=".npz or .npy without pickles")
+
+
+def _raiser(error: DataRefused) -> Callable[[], Any]:
+    def load() -> Any:
+        raise error
+
+    return load

@@ -1,0 +1,130 @@
+"""Proof that this machine gives the original model's answers.
+
+The golden inputs of a bundle go through each artifact on the local engine, in a child process; what comes out is
+compared with the original's stored outputs. No framework is needed. How far an artifact may be from the original
+is what was measured at conversion: a machine whose kernels round otherwise moves that a little, a machine that
+computes wrongly (8-bit sums that saturate, a delegate in half precision) moves it far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit.binding import BoundEngine
+from edgekit.bundle import Artifact, Bundle
+from edgekit.engine import Array
+from edgekit.errors import InputRefused, MissingExtra
+from edgekit.isolate import EngineProcess
+from edgekit.parity import OutputParity, Parity, ParityMeter
+from edgekit.spec import Spec
+from edgekit.tasks.classification import scores_output
+
+SLACK = 1.5
+"""Allowed growth of the relative L2 measured at conversion."""
+
+_FLOORS = {"fp32": 1e-4, "fp16": 1e-2}
+_INTEGER_FLOOR = 2e-2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one artifact showed on this machine.
+
+    Attributes:
+        artifact: The artifact.
+        engine: Name and version of the engine; empty when none could run it.
+        here: Parity on the golden samples, here; ``None`` when it did not run.
+        difference: The output that differs more than allowed, in words; ``None`` when all agree.
+        skipped: Why it could not be tried; ``None`` when it was.
+    """
+
+    artifact: Artifact
+    engine: str = ""
+    here: Parity | None = None
+    difference: str | None = None
+    skipped: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran and agrees."""
+        return self.here is not None and self.difference is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        verdict = "not run" if self.skipped else ("pass" if self.passed else "differs")
+        return {
+            "artifact": self.artifact.file,
+            "recipe": self.artifact.recipe,
+            "engine": self.engine,
+            "here": _finite(self.here.to_dict()) if self.here else None,
+            "at_conversion": _finite(self.artifact.golden.to_dict()),
+            "verdict": verdict,
+            "reason": self.skipped or self.difference,
+        }
+
+
+def verify_artifact(bundle: Bundle, artifact: Artifact, engine: str | None = None) -> Verdict:
+    """Run the golden samples through one artifact.
+
+    Args:
+        bundle: The bundle, checked.
+        artifact: One of its artifacts.
+        engine: Name of the engine; by default the built-in one for the format.
+
+    Raises:
+        BundleRefused: The golden samples cannot be read.
+    """
+    inputs, reference = bundle.golden()
+    try:
+        with EngineProcess(bundle.file(artifact.file), engine) as runner:
+            label = f"{runner.name} {runner.version}"
+            here = _parity(
+                bundle.spec, BoundEngine(runner, bundle.spec, artifact.inputs, artifact.outputs), inputs, reference
+            )
+    except MissingExtra as error:
+        return Verdict(artifact, skipped=error.remedy or error.received)
+    except InputRefused as error:
+        return Verdict(artifact, difference=error.received)
+    return Verdict(artifact, label, here, difference(artifact, here))
+
+
+def difference(artifact: Artifact, here: Parity) -> str | None:
+    """Return in words the output that is farthest beyond what is allowed, ``None`` when all are within."""
+    recorded = {output.name: output for output in artifact.golden.outputs}
+    beyond = [output for output in here.outputs if not _allowed(artifact, recorded.get(output.name), output)]
+    if not beyond:
+        return None
+    worst = max(beyond, key=lambda output: output.relative_l2)
+    at_conversion = recorded[worst.name].relative_l2 if worst.name in recorded else math.nan
+    return f"output {worst.name!r} has relative L2 {worst.relative_l2:.3g}, {at_conversion:.3g} at conversion"
+
+
+def allowed_relative_l2(recipe: str, recorded: float) -> float:
+    """Return how far an output may be from the original's here, given how far it was at conversion."""
+    return max(_FLOORS.get(recipe, _INTEGER_FLOOR), SLACK * recorded)
+
+
+def _allowed(artifact: Artifact, recorded: OutputParity | None, here: OutputParity) -> bool:
+    return recorded is not None and here.relative_l2 <= allowed_relative_l2(artifact.recipe, recorded.relative_l2)
+
+
+def _parity(spec: Spec, runner: BoundEngine, inputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Parity:
+    """Compare sample by sample, as the conversion did: some artifacts hold a batch of one."""
+    meter = ParityMeter(scores_output(spec) if spec.task.endswith("classification") else None)
+    for sample in range(len(next(iter(inputs.values())))):
+        at = slice(sample, sample + 1)
+        outputs = runner.run({name: array[at] for name, array in inputs.items()})
+        meter.update({name: array[at] for name, array in reference.items()}, outputs)
+    return meter.result()
+
+
+def _finite(raw: Any) -> Any:
+    """Write infinity as text: JSON has none."""
+    if isinstance(raw, dict):
+        return {key: _finite(value) for key, value in raw.items()}
+    if isinstance(raw, (list, tuple)):
+        return [_finite(value) for value in raw]
+    return str(raw) if isinstance(raw, float) and not math.isfinite(raw) else raw

@@ -1,0 +1,97 @@
+"""The contract of engines: quantization at the edge, checks on what goes in, the way to find one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from edgekit.engine import Array, Engine, TensorInfo, engine_class, engine_names, format_of, open_engine
+from edgekit.errors import DataRefused, EnvironmentFault, ModelRefused
+
+INT8 = TensorInfo("x", (1, 4), "int8", scale=0.5, zero_point=-1)
+
+
+class Echo(Engine):
+    """Gives back what it was fed."""
+
+    name: ClassVar[str] = "echo"
+    formats: ClassVar[tuple[str, ...]] = ("tflite",)
+
+    def __init__(self, *infos: TensorInfo) -> None:
+        self.inputs = self.outputs = infos
+
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        return feeds
+
+
+def test_quantize_rounds_to_nearest_even_and_clips() -> None:
+    values = np.array([[0.25, -0.75, 1000.0, -1000.0]], np.float32)
+    np.testing.assert_array_equal(INT8.quantize(values), np.array([[-1, -3, 127, -128]], np.int8))
+
+
+def test_dequantize_undoes_quantize_on_the_grid() -> None:
+    stored = np.array([[-128, -1, 0, 127]], np.int8)
+    np.testing.assert_array_equal(INT8.quantize(INT8.dequantize(stored)), stored)
+    assert INT8.dequantize(stored).dtype == np.float32
+
+
+def test_float_tensors_pass_unchanged() -> None:
+    info = TensorInfo("x", (2,), "float32")
+    values = np.array([1.5, -2.5], np.float32)
+    assert info.quantize(values) is values
+    assert info.dequantize(values) is values
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        ({"y": np.zeros((1, 4))}, r"no array for input 'x', got \['y'\]"),
+        ({"x": np.zeros((1, 5))}, r"input 'x' has shape \[1, 5\]; expected \[1, 4\]"),
+        ({"x": np.zeros(4)}, r"input 'x' has shape \[4\]"),
+        ({"x": np.array([["a", "b", "c", "d"]])}, "input 'x' has dtype <U1; expected float32"),
+    ],
+)
+def test_feeds_that_do_not_fit_are_refused(feeds: dict[str, Array], message: str) -> None:
+    with pytest.raises(DataRefused, match=message):
+        Echo(INT8).run(feeds)
+
+
+def test_integers_outside_the_tensor_are_refused_not_wrapped() -> None:
+    engine = Echo(TensorInfo("ids", (None,), "int32"))
+    assert engine.run({"ids": np.array([7], np.int64)})["ids"].dtype == np.int32
+    with pytest.raises(DataRefused, match="values outside int32"):
+        engine.run({"ids": np.array([2**31], np.int64)})
+
+
+def test_floats_for_an_integer_tensor_are_refused() -> None:
+    with pytest.raises(DataRefused, match="dtype float64; expected int32"):
+        Echo(TensorInfo("ids", (None,), "int32")).run({"ids": np.array([1.5])})
+
+
+def test_dynamic_dimensions_take_any_size() -> None:
+    engine = Echo(TensorInfo("x", (None, 2), "float32"))
+    assert engine.run({"x": np.zeros((5, 2))})["x"].shape == (5, 2)
+
+
+def test_built_in_engines_come_through_the_entry_points() -> None:
+    assert {"litert", "onnxruntime"} <= set(engine_names())
+    assert engine_class("litert").formats == ("tflite",)
+    assert engine_class("onnxruntime").formats == ("onnx",)
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(EnvironmentFault, match=r"no engine named 'abacus'; expected .*litert"):
+        engine_class("abacus")
+
+
+def test_a_file_of_another_kind_is_refused() -> None:
+    with pytest.raises(ModelRefused, match=r"model\.pt is not an artifact"):
+        format_of(Path("model.pt"))
+
+
+def test_an_engine_for_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match=r"model\.onnx cannot run on litert; expected one of tflite files"):
+        open_engine(tmp_path / "model.onnx", "litert")
