@@ -3,9 +3,9 @@
     edgekit convert … --calibration samples/demo/photos.py:calibration --eval samples/demo/photos.py:parity
     python samples/demo/photos.py FOLDER      writes the photos to classify and the ImageNet class names
 
-No photo is in both sets. All come from scikit-image's data folder (public domain or CC0, each said in
-``skimage/data/_fetchers.py``), except ``china.jpg`` (danielbuechele) and ``flower.jpg`` (vultilion), which
-scikit-learn ships under CC BY 2.0.
+No photo is in both sets. They come from scikit-image's data folder, where ``skimage/data/_fetchers.py`` gives the
+source and licence of each (public domain or CC0, except the motorcycle pair of the Middlebury 2014 stereo benchmark),
+and from scikit-learn: ``china.jpg`` by danielbuechele and ``flower.jpg`` by vultilion, CC BY 2.0.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = "demo-output"
 NETWORK = f"{OUTPUT}/efficientnet-lite0.bundle"
 DIGITS = f"{OUTPUT}/digits"
+PHOTOS = ("cat", "coffee", "rocket", "camera", "motorcycle", "palace")
 RECIPES = "--to tflite --to onnx --recipe fp32 --recipe int8"
 
 
@@ -51,6 +52,11 @@ STEPS = (
     Step(
         "Classify the photos",
         f"edgekit run {NETWORK} {OUTPUT}/photos --recipe int8 --draw {OUTPUT}/annotated",
+    ),
+    Step(
+        "All of them in one picture",
+        f"python samples/demo/sheet.py {OUTPUT}/classified.jpg"
+        + "".join(f" {OUTPUT}/annotated/{name}.jpg" for name in PHOTOS),
     ),
     Step("Prove that this machine gives the original's answers, with no framework", f"edgekit verify {NETWORK}"),
     Step("Look inside the int8 file", f"edgekit inspect {NETWORK}/efficientnet-lite0.int8.tflite"),
@@ -138,7 +144,7 @@ def main() -> int:
     os.chdir(ROOT)
     print(summary([Path(NETWORK), Path(DIGITS, "digits.bundle")], seconds))
     print(
-        f"\nLook at {OUTPUT}/annotated/ for the photos with their classes.\n"
+        f"\nLook at {OUTPUT}/classified.jpg: the photos with what the int8 network says.\n"
         f"Next: copy a .bundle folder to a Raspberry Pi or a Jetson, `pip install 'edgekit-ai[litert]'` there, and\n"
         f"  edgekit verify efficientnet-lite0.bundle\n"
         f"  edgekit run efficientnet-lite0.bundle photo.jpg"
