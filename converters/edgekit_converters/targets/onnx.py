@@ -77,7 +77,7 @@ def _from_saved_model(source: Any, path: Path, options: ExportOptions, permute: 
 
     inputs, outputs = _names(source)
     signature = keras_graph.signature(source.inputs, inputs, permute, None if options.dynamic_batch else 1)
-    _tf2onnx(saved_model_graph.named_call(source, outputs, permute), signature, path, source, outputs)
+    _tf2onnx(saved_model_graph.named_call(source.function, source, outputs, permute), signature, path, source, outputs)
     return inputs, outputs, []
 
 
@@ -112,7 +112,7 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
 
     names = inputs, outputs = _names(source)
     adapter = torch_graph.adapt(source, inputs, outputs, permute)
-    if not (options.dynamic_batch and torch_graph.has_batch(source)):
+    if not (options.dynamic_batch and torch_graph.batch_is_open(source)):
         _torch_onnx(adapter, torch_graph.examples(source, permute), None, path, names)
         return inputs, outputs, []
     shapes = torch_graph.open_dimensions(source, permute)
@@ -124,7 +124,7 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
         why = "its code depends on the batch"
     except Exception as error:
         why = one_line(error)
-    _torch_onnx(adapter, torch_graph.examples(source, permute, 1), None, path, names)
+    _torch_onnx(adapter, torch_graph.examples(source, permute), None, path, names)
     return inputs, outputs, [f"the batch is fixed at 1: the model cannot be traced with an open one ({why})"]
 
 

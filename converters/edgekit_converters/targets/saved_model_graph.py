@@ -12,23 +12,19 @@ from edgekit_converters.targets.binding import Permute
 DEFAULT_SIGNATURE = "serving_default"
 
 
-def signature_key(source: Any) -> str:
-    """Key of the signature that is converted."""
-    return str(getattr(source, "signature", None) or DEFAULT_SIGNATURE)
-
-
-def named_call(source: Any, outputs: Sequence[str], permute: Permute) -> Callable[..., dict[str, Any]]:
+def named_call(
+    function: Any, source: Any, outputs: Sequence[str], permute: Permute
+) -> Callable[..., dict[str, Any]]:
     """Return a function from the artifact's inputs, in the source's order, to its named outputs.
 
     Args:
+        function: The signature's ConcreteFunction.
         source: The SavedModel source.
         outputs: Name of each output in the artifact.
         permute: Source input name -> axes that turn its array into the artifact's layout.
     """
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(source.path))
-    function = loaded.signatures[signature_key(source)]
     axes = [inverse(permute[spec.name]) if spec.name in permute else None for spec in source.inputs]
 
     def call(*arrays: Any) -> dict[str, Any]:
@@ -39,8 +35,6 @@ def named_call(source: Any, outputs: Sequence[str], permute: Permute) -> Callabl
         answers = function(**feeds)
         return {name: answers[spec.name] for spec, name in zip(source.outputs, outputs, strict=True)}
 
-    # The signature holds the variables of the loaded object only weakly.
-    call.loaded = loaded  # type: ignore[attr-defined]
     return call
 
 
@@ -59,8 +53,8 @@ def rewrite(source: Any, folder: Path, names: tuple[list[str], list[str]], permu
     from edgekit_converters.targets.keras_graph import signature
 
     inputs, outputs = names
-    call = named_call(source, outputs, permute)
     module = tf.Module()
-    module.loaded = call.loaded  # type: ignore[attr-defined]
+    module.loaded = tf.saved_model.load(str(source.folder))  # what is saved must own the variables it uses
+    call = named_call(module.loaded.signatures[source.signature], source, outputs, permute)
     function = tf.function(call, input_signature=signature(source.inputs, inputs, permute, batch))
     tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})

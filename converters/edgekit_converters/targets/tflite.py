@@ -88,7 +88,7 @@ def _from_saved_model(source: Any, path: Path, options: ExportOptions, permute: 
 
     def write(batch: int | None) -> None:
         if batch is None and not permute:
-            _convert_saved_model(source.path, saved_model_graph.signature_key(source), path)
+            _convert_saved_model(source.folder, source.signature, path)
             return
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             saved_model_graph.rewrite(source, Path(folder), (inputs, outputs), permute, batch)
@@ -124,15 +124,14 @@ def _convert_saved_model(folder: Path, signature: str, path: Path) -> None:
 
 
 def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
-    """PyTorch -> TFLite, always with a batch of 1: litert-torch writes static shapes."""
+    """PyTorch -> TFLite. litert-torch writes static shapes: an open batch becomes a batch of 1."""
     import litert_torch
 
     from edgekit_converters.targets import torch_graph
 
     inputs, outputs = _names(source)
     adapter = torch_graph.adapt(source, inputs, outputs, permute)
-    batch = 1 if torch_graph.has_batch(source) else None
-    samples = dict(zip(inputs, torch_graph.examples(source, permute, batch), strict=True))
+    samples = dict(zip(inputs, torch_graph.examples(source, permute), strict=True))
     litert_torch.convert(adapter, sample_kwargs=samples).export(str(path))
     return inputs, outputs, []
 

@@ -83,23 +83,18 @@ def examples(source: Any, permute: Permute, batch: int | None = None) -> tuple[t
     Args:
         source: The PyTorch source.
         permute: Source input name -> axes that turn its array into the artifact's layout.
-        batch: Batch wanted; ``None`` keeps the examples'.
+        batch: Batch wanted where it is open; ``None`` for one sample, or the source's fixed batch.
     """
-    found = []
-    for spec, array in zip(source.inputs, source.example_inputs, strict=True):
-        tensor = torch.as_tensor(array)
-        if batch is not None and tensor.ndim and len(tensor) != batch:
-            tensor = tensor[:1].expand(batch, *tensor.shape[1:])
-        if spec.name in permute:
-            tensor = tensor.permute(permute[spec.name])
-        found.append(tensor.contiguous())
-    return tuple(found)
+    tensors = source.example_inputs if batch is None else source.examples(batch)
+    return tuple(
+        tensor.permute(permute[spec.name]).contiguous() if spec.name in permute else tensor
+        for spec, tensor in zip(source.inputs, tensors, strict=True)
+    )
 
 
-def has_batch(source: Source) -> bool:
-    """Whether dimension 0 can be the batch: every input has one, of one size."""
-    sizes = {spec.shape[0] if spec.shape else 0 for spec in source.inputs}
-    return len(sizes) == 1 and 0 not in sizes
+def batch_is_open(source: Source) -> bool:
+    """Whether the source takes any batch."""
+    return all(spec.shape and spec.shape[0] is None for spec in source.inputs)
 
 
 def open_dimensions(source: Source, permute: Permute) -> tuple[dict[int, str], ...]:

@@ -1,0 +1,1 @@
+"""The conversion zoo: many architectures, each to both formats, against the original."""
