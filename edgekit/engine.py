@@ -1,7 +1,8 @@
 """The door to engines: what runs an artifact.
 
-An engine is found by name in the entry-point group ``edgekit.engines``; the ones of ``edgekit_runtimes``
-enter through the same door as third parties'. Floats at the edge: an engine whose artifact has quantized
+An engine is found by name in the entry-point group ``edgekit.engines``, third parties' and the ones of
+``edgekit_runtimes`` alike; the latter are also known here by name, because reading the metadata of every installed
+package takes longer than opening a model. Floats at the edge: an engine whose artifact has quantized
 inputs or outputs quantizes and dequantizes them itself.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -21,6 +22,10 @@ from numpy.typing import NDArray
 from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused
 
 ENGINE_GROUP = "edgekit.engines"
+BUILT_IN = {
+    "litert": "edgekit_runtimes.engines.litert:LiteRTEngine",
+    "onnxruntime": "edgekit_runtimes.engines.onnxruntime:OnnxRuntimeEngine",
+}
 FORMAT_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 
 Array = NDArray[Any]
@@ -153,6 +158,8 @@ def format_of(path: Path) -> str:
 
 def engine_names() -> list[str]:
     """Names of all registered engines, installed libraries or not."""
+    from importlib.metadata import entry_points
+
     return sorted({point.name for point in entry_points(group=ENGINE_GROUP)})
 
 
@@ -162,12 +169,18 @@ def engine_class(name: str) -> type[Engine]:
     Raises:
         EnvironmentFault: No engine of that name; MissingExtra when its module needs a library not installed.
     """
-    for point in entry_points(group=ENGINE_GROUP, name=name):
-        try:
+    try:
+        if name in BUILT_IN:
+            module, _, attribute = BUILT_IN[name].partition(":")
+            found: type[Engine] = getattr(import_module(module), attribute)
+            return found
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=ENGINE_GROUP, name=name):
             loaded: type[Engine] = point.load()
-        except ImportError as error:
-            raise MissingExtra(f"engine {name!r} cannot be imported: {error}") from error
-        return loaded
+            return loaded
+    except ImportError as error:
+        raise MissingExtra(f"engine {name!r} cannot be imported: {error}") from error
     raise EnvironmentFault(
         f"no engine named {name!r}",
         expected=", ".join(engine_names()) or "an installed engine",

@@ -15,11 +15,6 @@ from typing import Any, Literal, get_args
 
 from edgekit.errors import SpecRefused
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # Python 3.10, JetPack 6
-    import tomli as tomllib
-
 Layout = Literal["NHWC", "NCHW"]
 Resize = Literal["none", "stretch", "short-side", "letterbox"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
@@ -191,6 +186,10 @@ class Spec:
     @classmethod
     def from_toml(cls, path: Path) -> Spec:
         """Read a spec from a TOML file. Raises SpecRefused when it cannot be read."""
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:  # Python 3.10, JetPack 6
+            import tomli as tomllib
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

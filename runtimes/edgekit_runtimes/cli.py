@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgekit_runtimes.verify import Verdict
 
 _BUNDLE = click.Path(path_type=Path)
+_PIPE_WIDTH = 240
 
 
 @click.command()
@@ -56,6 +57,7 @@ def run(
 
     with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor:
         _configure(predictor, top_k, draw)
+        click.echo(f"{predictor.artifact.file} on {predictor.engine.name} {predictor.engine.version}", err=True)
         spec = predictor.bundle.spec
         width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
         with _stream(output) as stream:
@@ -129,7 +131,8 @@ def _show(verdicts: list[Verdict], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console(soft_wrap=not sys.stdout.isatty()).print(_table(verdicts))
+    # Into a pipe or file there is no width to fit: nothing is folded there.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(_table(verdicts))
 
 
 def _table(verdicts: list[Verdict]) -> Table:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from edgekit.engine import Array, Engine, TensorInfo, engine_class, engine_names, format_of, open_engine
+from edgekit.engine import (
+    BUILT_IN,
+    ENGINE_GROUP,
+    Array,
+    Engine,
+    TensorInfo,
+    engine_class,
+    engine_names,
+    format_of,
+    open_engine,
+)
 from edgekit.errors import DataRefused, EnvironmentFault, ModelRefused
 
 INT8 = TensorInfo("x", (1, 4), "int8", scale=0.5, zero_point=-1)
@@ -95,3 +106,8 @@ def test_a_file_of_another_kind_is_refused() -> None:
 def test_an_engine_for_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"model\.onnx cannot run on litert; expected one of tflite files"):
         open_engine(tmp_path / "model.onnx", "litert")
+
+
+def test_the_short_way_to_built_in_engines_is_the_registered_one() -> None:
+    registered = {point.name: point.value for point in entry_points(group=ENGINE_GROUP)}
+    assert registered.items() >= BUILT_IN.items()

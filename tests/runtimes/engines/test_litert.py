@@ -71,9 +71,14 @@ def test_a_dynamic_batch_follows_the_inputs(models: Path) -> None:
 
 
 def test_layout_is_renewed_only_when_shapes_change(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    allocated = []
+    allocated: list[Interpreter] = []
     original = Interpreter.allocate_tensors
-    monkeypatch.setattr(Interpreter, "allocate_tensors", lambda self: (allocated.append(1), original(self))[1])
+
+    def allocate(self: Interpreter) -> None:
+        allocated.append(self)
+        original(self)
+
+    monkeypatch.setattr(Interpreter, "allocate_tensors", allocate)
     with LiteRTEngine(models / "vww_96_float.tflite", threads=1) as engine:
         for batch in (1, 1, 2, 2, 1):
             engine.run({"input_1": np.zeros((batch, 96, 96, 3), np.float32)})
