@@ -5,6 +5,8 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
+BENCHMARKS := $(sort $(wildcard tests/benchmarks/*.py))
+ZOO_TABLE := tests/benchmarks/zoo.md
 STAMP := $(VENV)/.edgekit-installed
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -73,15 +75,19 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 	@$(PY) -m ruff check --quiet --fix . || true
 	@$(PY) -m ruff format --quiet .
 
-bench: $(STAMP) ## Measure speed ratios and quantization quality; rewrite the tables
-	@$(PY) tests/benchmarks/bench.py
+bench: $(STAMP) ## Measure convert and run against the bare libraries, as ratios (needs EDGEKIT_DATA)
+	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(PY) $$script || exit 1; done
 
-zoo: $(STAMP) ## Convert the zoo of architectures; rewrite its table (hours)
-	@$(PY) tests/benchmarks/zoo.py
+zoo: $(STAMP) ## Convert the zoo of architectures and write its table (hours; continues where it stopped)
+	@mkdir -p .cache
+	@$(PY) -m tests.benchmarks.zoo.run --out .cache/zoo.jsonl
+	@$(PY) -m tests.benchmarks.zoo.run --out .cache/zoo.jsonl --summary $(ZOO_TABLE)
+	@echo "wrote $(ZOO_TABLE)"
 
 clean: ## Remove what building, testing and the demo left behind
-	@rm -rf build dist demo-output .build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf build dist demo-output .build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## Remove .venv as well
-	@rm -rf $(VENV)
+distclean: clean ## Remove .venv and cached results as well
+	@rm -rf $(VENV) .cache
