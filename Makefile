@@ -22,6 +22,7 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 
 .PHONY: help venv demo test lint types imports pytest bench zoo format clean distclean
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 help: ## List the targets
 	@echo "make TARGET, with these targets:"
