@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edgekit.binding import Binding, adapt_feeds
 from edgekit.engine import Array, TensorInfo
-from edgekit.errors import DataRefused
+from edgekit.errors import DataRefused, ModelRefused
 from edgekit.spec import Spec
 from edgekit.tasks import Task
 from edgekit_converters.data import Dataset, open_dataset
@@ -142,8 +144,20 @@ def _with_reference(encoded: SampleStore, source: Source, stages: Stages, folder
             outputs = source.run(stack(sample.feeds for sample in group))
             for position, sample in stages.each(enumerate(group)):
                 own = {name: array[position : position + 1] for name, array in outputs.items()}
+                _refuse_nan(own, sample.name)
                 store.add(replace(sample, outputs=own))
     return store
+
+
+def _refuse_nan(outputs: Mapping[str, Array], sample: str) -> None:
+    """An original that gives NaN has no answers to compare with; infinities (masked scores) may be meant."""
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise ModelRefused(
+                f"the original gives NaN in output {name!r} for {sample}",
+                expected="finite answers",
+                remedy="check the weights, the preprocessing and this sample",
+            )
 
 
 def _golden(store: SampleStore) -> tuple[Stored, ...]:
