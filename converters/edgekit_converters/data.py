@@ -212,6 +212,9 @@ def _from_arrays(path: Path, spec: Spec) -> Dataset:
         ) from error
     arrays = {"": loaded} if path.suffix == ".npy" else {name: loaded[name] for name in loaded.files}
     labels = next((arrays.pop(name) for name in ("label", "labels", "y") if name in arrays), None)
+    named = {tensor.name: arrays[tensor.name] for tensor in spec.inputs if tensor.name in arrays}
+    if named and len(named) == len(spec.inputs):
+        arrays = named  # other arrays in the file are none of the model's business
     if len({len(array) for array in arrays.values()}) > 1 or not arrays:
         raise DataRefused(f"{path} has arrays {_shapes(arrays)}", expected="the same length on the first axis")
     count = len(next(iter(arrays.values())))

@@ -17,7 +17,9 @@ from edgekit.tasks.classification import classify, scores_output
 
 
 class ImageClassification(Task):
-    """Takes the path of a photo or a ``(height, width, 3)`` uint8 RGB array; gives a `Classification`.
+    """Takes the path of a photo or a uint8 array; gives a `Classification`.
+
+    An array is ``(height, width, 3)`` RGB, or ``(height, width)`` or ``(height, width, 1)`` gray.
 
     Attributes:
         top_k: Classes in a result.
@@ -45,7 +47,9 @@ class ImageClassification(Task):
 
             picture = read_image(Path(item))
         else:
-            picture = item
+            picture = np.asarray(item)
+        if picture.ndim == 2 or picture.shape[2:] == (1,):
+            picture = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise DataRefused(
                 f"a picture of shape {list(picture.shape)}, {picture.dtype}", expected="(height, width, 3) uint8, RGB"

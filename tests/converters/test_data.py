@@ -91,6 +91,12 @@ def test_arrays(tmp_path: Path) -> None:
     assert [sample.feeds["image"].shape for sample in data.encoded(task_for(SPEC))] == [(1, 8, 8, 3)] * 4
 
 
+def test_arrays_named_as_the_inputs_are_taken_and_others_left(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 8, 8, 3), np.uint8), words=np.array(["a", "b", "c"]), y=[1, 0])
+    items = list(open_dataset(tmp_path / "a.npz", SPEC))
+    assert [(item.value.shape, item.label) for item in items] == [((8, 8, 3), 1), ((8, 8, 3), 0)]
+
+
 def test_arrays_with_pickles_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(DataRefused, match="expected arrays without pickles"):

@@ -54,6 +54,13 @@ def test_a_picture_of_floats_is_refused() -> None:
         task_for(IMAGE).encode(np.zeros((8, 8, 3), np.float32))
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1)])
+def test_a_gray_picture_fills_all_channels(shape: tuple[int, ...]) -> None:
+    values = np.arange(64, dtype=np.uint8)
+    image = task_for(IMAGE).encode(values.reshape(shape))["image"]
+    assert all(np.array_equal(image[0, ..., channel].ravel(), values) for channel in range(3))
+
+
 def test_spec_without_tensors_has_no_task() -> None:
     with pytest.raises(SpecRefused, match="no inputs or no outputs"):
         task_for(Spec())
