@@ -70,8 +70,8 @@ def run(
 def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
     task = predictor.task
     if top_k is not None:
-        if not hasattr(task, "top_k"):
-            raise UsageError(f"--top-k for task {task.name!r}", expected="a classification bundle")
+        if task.decides is None or not hasattr(task, "top_k"):
+            raise UsageError(f"--top-k for task {task.name!r} without classes", expected="a classification bundle")
         task.top_k = top_k
     if draw is not None and task.name != "image-classification":
         raise UsageError(f"--draw for task {task.name!r}", expected="a bundle that takes photos")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ def without_native_info() -> Iterator[None]:
 
     Everything else, from any thread, is passed on in order when the block ends.
     """
-    with _LOCK, tempfile.TemporaryFile(buffering=0) as caught:
+    with _LOCK, os.fdopen(_scratch(), "r+b", buffering=0) as caught:
         try:
             original = os.dup(_STDERR)
         except OSError:  # standard error is closed: nothing can be written and nothing needs catching
@@ -32,6 +31,16 @@ def without_native_info() -> Iterator[None]:
             os.close(original)
             caught.seek(0)
             _pass_on(caught.read())
+
+
+def _scratch() -> int:
+    """Open a file without a name: in memory where the system can, which also spares the import of tempfile."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("stderr")
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _pass_on(text: bytes) -> None:
