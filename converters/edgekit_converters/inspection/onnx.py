@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,9 @@ class _File:
 
     def inspect(self) -> Inspection:
         graph = self.model.graph
+        moved = [_sort(inner) for inner in reversed(list(_graphs(graph)))]  # inner graphs first: outer ones are copied
+        if any(moved):
+            self.notes.append("operators are not in topological order, as ONNX asks for: some tools refuse the file")
         for inner in _graphs(graph):
             self._link(inner)
         for inner in _graphs(graph):
@@ -286,6 +290,30 @@ def _graphs(graph: Any) -> Iterator[Any]:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node:
                     yield from _graphs(inner)
+
+
+def _sort(graph: Any) -> bool:
+    """Put the operators of a graph in topological order, which shape inference needs.
+
+    Returns:
+        Whether they were in another order.
+    """
+    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    needs = {
+        number: {made_by[name] for name in _reads(node) & made_by.keys()} for number, node in enumerate(graph.node)
+    }
+    if all(before < number for number, befores in needs.items() for before in befores):
+        return False
+    nodes = [graph.node[number] for number in TopologicalSorter(needs).static_order()]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return True
+
+
+def _reads(node: Any) -> set[str]:
+    """Names that an operator reads, in the graphs inside it too."""
+    inner = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) if graph.node]
+    return set(node.input).union(*(_reads(item) for graph in inner for item in graph.node))
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, Any]]:

@@ -131,6 +131,19 @@ def test_qdq_is_int8_per_channel_with_quantized_ends(onnx_file: Write) -> None:
     assert {part.name: part.bytes for part in found.parts}["scales and zero points"] == 4 + 1 + 24 + 6 + 24 + 24 + 4 + 1
 
 
+def test_operators_in_another_order_are_sorted_and_noted(onnx_file: Write) -> None:
+    nodes = [helper.make_node("MatMul", ["h", "w"], ["y"]), helper.make_node("Relu", ["x"], ["h"])]
+    found = inspect_artifact(onnx_file(nodes, {"x": (1, 7)}, {"y": ("N", 5)}, {"w": zeros(7, 5)}))
+    assert found.macs == 35
+    assert found.notes == ("operators are not in topological order, as ONNX asks for: some tools refuse the file",)
+
+
+def test_operators_in_a_circle_are_refused(onnx_file: Write) -> None:
+    nodes = [helper.make_node("MatMul", ["h", "w"], ["y"]), helper.make_node("Relu", ["y"], ["h"])]
+    with pytest.raises(ModelRefused, match="in a cycle"):
+        inspect_artifact(onnx_file(nodes, {"x": (1, 7)}, {"y": (1, 5)}, {"w": zeros(7, 5)}))
+
+
 def test_operators_outside_the_standard_are_flagged(onnx_file: Write) -> None:
     nodes = [
         helper.make_node("FusedConv", ["x", "w"], ["y"], domain="com.microsoft"),
