@@ -137,14 +137,14 @@ def _checked(info: TensorInfo, feeds: Feeds, inputs: tuple[TensorInfo, ...]) -> 
         )
     target = np.dtype("float32" if info.scale is not None else info.dtype)
     if array.dtype == target:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")  # ascontiguousarray would turn a scalar into a vector
     if np.issubdtype(target, np.integer) and np.issubdtype(array.dtype, np.integer):
         limits = np.iinfo(target)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
             raise DataRefused(f"input {info.name!r} has values outside {target}", expected=f"{target}")
-        return np.ascontiguousarray(array, dtype=target)
+        return np.asarray(array, dtype=target, order="C")
     if np.issubdtype(target, np.floating) and (array.dtype.kind in "fiu"):
-        return np.ascontiguousarray(array, dtype=target)
+        return np.asarray(array, dtype=target, order="C")
     raise DataRefused(f"input {info.name!r} has dtype {array.dtype}", expected=str(target))
 
 

@@ -87,6 +87,17 @@ def test_dynamic_dimensions_take_any_size() -> None:
     assert engine.run({"x": np.zeros((5, 2))})["x"].shape == (5, 2)
 
 
+def test_a_scalar_stays_a_scalar() -> None:
+    engine = Echo(TensorInfo("x", (), "float32"))
+    assert engine.run({"x": np.array(2, np.float32)})["x"].shape == ()
+    assert engine.run({"x": np.array(2, np.float64)})["x"].shape == ()
+
+
+def test_strided_arrays_reach_the_engine_contiguous() -> None:
+    fed = Echo(TensorInfo("x", (3, 2), "float32")).run({"x": np.zeros((2, 3), np.float32).T})["x"]
+    assert fed.flags.c_contiguous
+
+
 def test_built_in_engines_come_through_the_entry_points() -> None:
     assert {"litert", "onnxruntime"} <= set(engine_names())
     assert engine_class("litert").formats == ("tflite",)
