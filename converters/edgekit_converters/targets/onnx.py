@@ -17,7 +17,6 @@ from edgekit_converters.targets.binding import Permute, bind_outputs, by_signatu
 from edgekit_converters.targets.quiet import quiet
 from edgekit_converters.targets.refusals import one_line, refuse
 
-TF2ONNX_OPSET = 18
 TORCH_OPSET = 20
 
 Converted = tuple[list[str], list[str], list[str]]
@@ -68,7 +67,7 @@ def _from_keras(source: Any, path: Path, options: ExportOptions, permute: Permut
 
     inputs, outputs = _names(source)
     signature = keras_graph.signature(source.inputs, inputs, permute, None if options.dynamic_batch else 1)
-    _tf2onnx(keras_graph.named_call(source, outputs, permute), signature, path, source, outputs)
+    _write_tf(keras_graph.named_call(source, outputs, permute), signature, path, source, outputs)
     return inputs, outputs, []
 
 
@@ -77,29 +76,20 @@ def _from_saved_model(source: Any, path: Path, options: ExportOptions, permute: 
 
     inputs, outputs = _names(source)
     signature = keras_graph.signature(source.inputs, inputs, permute, None if options.dynamic_batch else 1)
-    _tf2onnx(saved_model_graph.named_call(source.function, source, outputs, permute), signature, path, source, outputs)
+    _write_tf(saved_model_graph.named_call(source.function, source, outputs, permute), signature, path, source, outputs)
     return inputs, outputs, []
 
 
-def _tf2onnx(call: Callable[..., Any], signature: list[Any], path: Path, source: Source, outputs: list[str]) -> None:
+def _write_tf(call: Callable[..., Any], signature: list[Any], path: Path, source: Source, outputs: list[str]) -> None:
     """Trace a function with named inputs and outputs and write it as ONNX, with inferred shapes."""
-    import tensorflow as tf
-    import tf2onnx
+    from edgekit_converters.targets import tf_graph
 
-    large = source.parameters * 4 > onnx_file.SINGLE_FILE_LIMIT
-    if large:
-        # tf2onnx 1.17 uses names that numpy 2 dropped on this path; Keras carries the patch.
-        from keras.src.export.tf2onnx_lib import patch_tf2onnx
-
-        patch_tf2onnx()
-    model, weights = tf2onnx.convert.from_function(
-        tf.function(call, input_signature=signature),
-        input_signature=signature,
-        opset=TF2ONNX_OPSET,
-        large_model=large,
-    )
+    if source.parameters * 4 <= onnx_file.SINGLE_FILE_LIMIT:
+        onnx_file.save(tf_graph.to_onnx(call, signature, outputs), path, {})
+        return
+    model, weights = tf_graph.to_large_onnx(call, signature)
     onnx_file.order_outputs(model, outputs)
-    onnx_file.save(model, path, weights.name_to_tensor_data if large else {})
+    onnx_file.save(model, path, weights)
 
 
 def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:

@@ -42,10 +42,9 @@ def _join_weights(model: Any, data: Path, weights: Mapping[str, bytes]) -> None:
             if tensor.data_location != onnx.TensorProto.EXTERNAL:
                 continue
             content = weights[tensor.external_data[0].value]
-            onnx.external_data_helper.set_external_data(
-                tensor, location=data.name, offset=file.tell(), length=len(content)
-            )
-            tensor.data_location = onnx.TensorProto.EXTERNAL
+            place = {"location": data.name, "offset": str(file.tell()), "length": str(len(content))}
+            del tensor.external_data[:]
+            tensor.external_data.extend(onnx.StringStringEntryProto(key=key, value=place[key]) for key in place)
             file.write(content)
 
 

@@ -89,8 +89,7 @@ def quiet() -> Iterator[Noise]:
                 _divert_descriptors(stack, raw.fileno())
                 _divert_streams(stack, file)
                 _divert_logging(stack, file)
-                stack.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("default")
+                _divert_warnings(stack, file)
                 yield noise
         finally:
             with suppress(ValueError, OSError):
@@ -128,3 +127,12 @@ def _divert_logging(stack: ExitStack, file: io.TextIOWrapper) -> None:
     handler: logging.StreamHandler[Any] = logging.StreamHandler(file)
     logging.root.addHandler(handler)
     stack.callback(logging.root.removeHandler, handler)
+
+
+def _divert_warnings(stack: ExitStack, file: io.TextIOWrapper) -> None:
+    def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
+        file.write(f"{category.__name__}: {str(message).strip().splitlines()[0]}\n")
+
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("default")
+    warnings.showwarning = show

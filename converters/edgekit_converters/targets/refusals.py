@@ -44,8 +44,8 @@ def refuse(name: str, kind: str, error: BaseException, noise: Noise) -> ModelRef
     else:
         cause = one_line(error)
         remedy = f"simplify the part of the model that this names, or convert to {other}"
-    detail = noise.tail()
-    printed = f"\n  the converter's last lines:\n    {detail}".replace("\n    ", "\n    ") if detail else ""
+    detail = noise.tail().replace("\n", "\n    ")
+    printed = f"\n  the converter's last lines:\n    {detail}" if detail else ""
     return ModelRefused(f"{name} cannot be converted to {title}: {cause}{printed}", remedy=remedy)
 
 

@@ -12,9 +12,7 @@ from edgekit_converters.targets.binding import Permute
 DEFAULT_SIGNATURE = "serving_default"
 
 
-def named_call(
-    function: Any, source: Any, outputs: Sequence[str], permute: Permute
-) -> Callable[..., dict[str, Any]]:
+def named_call(function: Any, source: Any, outputs: Sequence[str], permute: Permute) -> Callable[..., dict[str, Any]]:
     """Return a function from the artifact's inputs, in the source's order, to its named outputs.
 
     Args:

@@ -38,9 +38,9 @@ def open_entry(entry: Entry) -> Source:
     """Build an entry with telling random weights and open it as a source."""
     model = entry.build()
     if entry.family == "keras":
-        weights.randomise_keras(model, feeds(entry, 8, seed=9))
+        weights.randomise_keras(model, feeds(entry, 32, seed=9))
         return open_source(model)
-    weights.randomise_torch(model, feeds(entry, 8, seed=9))
+    weights.randomise_torch(model, feeds(entry, 16, seed=9))
     hints = tuple(InputHint((None, *item.shape), name, item.dtype) for name, item in entry.inputs.items())
     return open_source(model, SourceOptions(inputs=hints))
 

@@ -14,6 +14,9 @@ import numpy as np
 
 from edgekit.engine import Array
 
+# Below 1, or float noise grows from layer to layer in the deepest networks until it is all one measures
+# (EfficientNetV2 with 1: an input noise of 1e-6 becomes 7e-4).
+KERAS_GAIN = 0.7
 SCALE_WORDS = ("gamma", "lambda", "layer_scale", "layernorm", "norm", "scale")
 
 
@@ -77,7 +80,7 @@ def randomise_keras(model: Any, feeds: Mapping[str, Array]) -> None:
             fan_in = np.prod(weight.shape[:2]) if depthwise else np.prod(weight.shape[:-1])
             weight.assign(noise * (1.6 / fan_in) ** 0.5)
         elif weight.path.endswith("gamma"):
-            weight.assign(1 + 0.2 * noise.clip(-2, 2))
+            weight.assign(KERAS_GAIN * (1 + 0.2 * noise.clip(-2, 2)))
         else:
             weight.assign(0.1 * noise)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
