@@ -32,6 +32,7 @@ MAX_PIXELS = 178_956_970
 MAX_FILE_BYTES = 1 << 30
 
 _ASSOCIATED_ALPHA = 1
+_SILENT = 0
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -124,11 +125,13 @@ def _unmultiplied(data: bytes, header: Header) -> bytes | bytearray:
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what the caller turns into an error of its own."""
-    from cv2.utils import logging
+    import cv2
 
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    # The functions moved between OpenCV 4.12 and 4.13.
+    control = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    level = control.getLogLevel()
+    control.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        logging.setLogLevel(level)
+        control.setLogLevel(level)
