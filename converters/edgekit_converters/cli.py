@@ -109,7 +109,7 @@ def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
     """
     from edgekit_converters.api import build_request
     from edgekit_converters.convert import convert as run_conversion
-    from edgekit_converters.progress import RichReporter, Silent
+    from edgekit_converters.progress import Silent, reporter_for_terminal
 
     request = build_request(source, output, **options)
     if as_json:
@@ -117,7 +117,7 @@ def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
         report = {"bundle": str(output), "seconds": stages.seconds, **bundle.manifest.to_dict()}
         click.echo(json.dumps(report, indent=1))
         return
-    with RichReporter() as reporter:
+    with reporter_for_terminal() as reporter:
         bundle, _ = run_conversion(request, reporter)
     _show(bundle)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -77,6 +78,35 @@ class Stages:
         if text not in self.notes:
             self.notes.append(text)
             self._reporter.note(text)
+
+
+class LogReporter:
+    """A line on standard error for each finished stage, for logs and pipes."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None) -> Iterator[None]:
+        """Say so when the stage is finished."""
+        start = time.perf_counter()
+        yield
+        steps = f", {total} samples" if total else ""
+        print(f"{title}: {time.perf_counter() - start:.1f} s{steps}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def advance(self) -> None:
+        """Count nothing."""
+
+    def note(self, text: str) -> None:
+        """Write the note."""
+        print(f"note: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def reporter_for_terminal() -> Iterator[Reporter]:
+    """Bars where standard error is a terminal, lines where it is not."""
+    if not sys.stderr.isatty():
+        yield LogReporter()
+        return
+    with RichReporter() as bars:
+        yield bars
 
 
 class RichReporter:

@@ -36,8 +36,8 @@ sample = (torch.zeros(1, 3, 224, 224),)
 BARE = {
     "Keras to TFLite": _KERAS
     + "import tensorflow as tf\nopen('out', 'wb').write(tf.lite.TFLiteConverter.from_keras_model(model).convert())",
-    "Keras to ONNX": _KERAS
-    + "import numpy as np\nmodel(np.zeros((1, 224, 224, 3), 'float32'))\nmodel.export('out.onnx', format='onnx', verbose=False)",
+    "Keras to ONNX": _KERAS + "import numpy as np\nmodel(np.zeros((1, 224, 224, 3), 'float32'))\n"
+    "model.export('out.onnx', format='onnx', verbose=False)",
     "PyTorch to TFLite": _TORCH + "import litert_torch\nnhwc = (sample[0].permute(0, 2, 3, 1),)\n"
     "litert_torch.convert(litert_torch.to_channel_last_io(model, args=[0]).eval(), nhwc).export('out.tflite')",
     "PyTorch to ONNX": _TORCH + "batch = ({0: torch.export.Dim('batch')},)\n"
