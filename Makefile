@@ -5,7 +5,6 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
-BENCHMARKS := $(sort $(wildcard tests/benchmarks/*.py))
 ZOO_TABLE := tests/benchmarks/zoo.md
 STAMP := $(VENV)/.edgekit-installed
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -76,9 +75,9 @@ format: $(STAMP) ## Format the code and apply the safe fixes
 	@$(PY) -m ruff check --quiet --fix . || true
 	@$(PY) -m ruff format --quiet .
 
-bench: $(STAMP) ## Measure convert and run against the bare libraries, as ratios (needs EDGEKIT_DATA)
+bench: $(STAMP) ## Measure quality, and speed as ratios, and rewrite the README's tables (needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
-	@for script in $(BENCHMARKS); do echo "== $$script"; $(PY) $$script || exit 1; done
+	@$(PY) -m tests.benchmarks.bench
 
 zoo: $(STAMP) ## Convert the zoo of architectures and write its table (hours; continues where it stopped)
 	@mkdir -p .cache

@@ -1,0 +1,62 @@
+"""Run every benchmark and rewrite the tables of the README.
+
+    EDGEKIT_DATA=… python -m tests.benchmarks.bench
+
+Speed is given as ratios against a peer in the same run, quality against the original model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks import convert_overhead, quality, run_overhead
+
+README = Path(__file__).parents[2] / "README.md"
+START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def overheads() -> list[list[str]]:
+    """Ratios of our commands over bare library calls."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = run_overhead.make_bundle(Path(folder) / "bundle")
+        photo = next((run_overhead.data() / "imagenet_like" / "eval").glob("*.jpg"))
+        figures = {**run_overhead.processes(bundle, photo, 15), **run_overhead.calls(bundle)}
+    rows = [
+        ["`edgekit run`, one photo", "a script with OpenCV and LiteRT", f"{figures['run over script']:.2f}", "1.3"],
+        ["`edgekit --help`", "", f"{figures['help, ms']:.0f} ms", "150 ms"],
+        ["one inference", "the bare LiteRT interpreter", f"+{1000 * figures['overhead a call, ms']:.0f} µs", ""],
+    ]
+    return rows + [
+        [f"`edgekit {row['what']}`", str(row["peer"]), f"{row['ratio']:.2f}", f"{row['limit']}"]
+        for row in convert_overhead.measure(3)
+    ]
+
+
+def main() -> None:
+    """Measure everything and rewrite the README between its markers."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    parts = [
+        START,
+        "",
+        table(quality.HEADINGS, quality.measure()),
+        "",
+        table(("what", "over", "measured", "limit"), overheads()),
+        "",
+        END,
+    ]
+    README.write_text(before + "\n".join(parts) + after, encoding="utf-8")
+    print(f"wrote the tables of {README.name}")
+
+
+if __name__ == "__main__":
+    main()
