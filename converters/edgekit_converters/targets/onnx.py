@@ -98,10 +98,10 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
     A module whose Python code depends on the batch cannot be traced with an open one; it is then exported with a
     batch of 1.
     """
-    from edgekit_converters.targets import torch_graph
+    from edgekit_converters.targets import torch_graph, torch_rewrites
 
     names = inputs, outputs = _names(source)
-    adapter = torch_graph.adapt(source, inputs, outputs, permute)
+    adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.COMMON)
     if not (options.dynamic_batch and torch_graph.batch_is_open(source)):
         _torch_onnx(adapter, torch_graph.examples(source, permute), None, path, names)
         return inputs, outputs, []
@@ -121,18 +121,25 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
 def _torch_onnx(
     adapter: Any, samples: tuple[Any, ...], shapes: Any, path: Path, names: tuple[list[str], list[str]]
 ) -> None:
-    import torch
+    """Export and write the file.
 
-    program = torch.onnx.export(
-        adapter,
-        samples,
-        dynamo=True,
-        dynamic_shapes=None if shapes is None else (shapes,),
-        input_names=names[0],
-        output_names=names[1],
-        opset_version=TORCH_OPSET,
-        verbose=False,
-    )
+    PyTorch's fused attention returns its answer with strides that the exporter's decomposition does not have, and a
+    view of it then fails; the plain form of attention has no such trap and becomes the same operators.
+    """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.MATH):
+        program = torch.onnx.export(
+            adapter,
+            samples,
+            dynamo=True,
+            dynamic_shapes=None if shapes is None else (shapes,),
+            input_names=names[0],
+            output_names=names[1],
+            opset_version=TORCH_OPSET,
+            verbose=False,
+        )
     program.save(str(path), external_data=None)
 
 

@@ -127,10 +127,10 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
     """PyTorch -> TFLite. litert-torch writes static shapes: an open batch becomes a batch of 1."""
     import litert_torch
 
-    from edgekit_converters.targets import torch_graph
+    from edgekit_converters.targets import torch_graph, torch_rewrites
 
     inputs, outputs = _names(source)
-    adapter = torch_graph.adapt(source, inputs, outputs, permute)
+    adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE)
     samples = dict(zip(inputs, torch_graph.examples(source, permute), strict=True))
     litert_torch.convert(adapter, sample_kwargs=samples).export(str(path))
     return inputs, outputs, []

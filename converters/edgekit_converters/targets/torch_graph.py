@@ -14,6 +14,7 @@ from torch import nn
 from edgekit_converters.sources.base import Source
 from edgekit_converters.targets.base import inverse
 from edgekit_converters.targets.binding import Permute
+from edgekit_converters.targets.torch_rewrites import Rewrite, Rewrites
 
 
 class Adapter(nn.Module):  # type: ignore[misc]
@@ -25,6 +26,7 @@ class Adapter(nn.Module):  # type: ignore[misc]
         outputs: Name of each output in the artifact.
         keys: Key of each output where the module returns a mapping.
         axes: For each input, the axes that turn the artifact's array into the module's; ``None`` for no change.
+        rewrites: Torch functions that are said in another way.
     """
 
     def __init__(
@@ -32,12 +34,15 @@ class Adapter(nn.Module):  # type: ignore[misc]
         module: nn.Module,
         inputs: Sequence[str],
         outputs: Sequence[str],
+        *,
         keys: Sequence[str],
         axes: Sequence[tuple[int, ...] | None],
+        rewrites: Mapping[Any, Rewrite],
     ) -> None:
         super().__init__()
         self.module = module
         self._inputs, self._outputs, self._keys, self._axes = list(inputs), list(outputs), list(keys), list(axes)
+        self._rewrites = dict(rewrites)
         self.train(mode=False)
 
     def forward(self, *args: torch.Tensor, **kwargs: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -46,7 +51,8 @@ class Adapter(nn.Module):  # type: ignore[misc]
         laid_out = [
             array if axes is None else array.permute(axes) for array, axes in zip(arrays, self._axes, strict=True)
         ]
-        result = self.module(*laid_out)
+        with Rewrites(self._rewrites):
+            result = self.module(*laid_out)
         if isinstance(result, Mapping):
             values = [result[key] for key in self._keys]
         else:
@@ -64,7 +70,9 @@ def _distinct(values: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]) ->
     return found
 
 
-def adapt(source: Any, inputs: Sequence[str], outputs: Sequence[str], permute: Permute) -> Adapter:
+def adapt(
+    source: Any, inputs: Sequence[str], outputs: Sequence[str], permute: Permute, rewrites: Mapping[Any, Rewrite]
+) -> Adapter:
     """Wrap a PyTorch source's module.
 
     Args:
@@ -72,9 +80,11 @@ def adapt(source: Any, inputs: Sequence[str], outputs: Sequence[str], permute: P
         inputs: Name of each input in the artifact.
         outputs: Name of each output in the artifact.
         permute: Source input name -> axes that turn its array into the artifact's layout.
+        rewrites: Torch functions that are said in another way.
     """
     axes = [inverse(permute[spec.name]) if spec.name in permute else None for spec in source.inputs]
-    return Adapter(source.exportable, inputs, outputs, [spec.name for spec in source.outputs], axes)
+    keys = [spec.name for spec in source.outputs]
+    return Adapter(source.exportable, inputs, outputs, keys=keys, axes=axes, rewrites=rewrites)
 
 
 def examples(source: Any, permute: Permute, batch: int | None = None) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -55,30 +55,28 @@ def named_feeds(entry: Entry, source: Source, count: int, seed: int) -> dict[str
     }
 
 
-def run_source(source: Source, batch: dict[str, Array]) -> dict[str, Array]:
-    """Run the original, one sample at a time where its batch is fixed."""
-    if source.inputs[0].shape[0] is None:
-        return source.run(batch)
-    singles = [source.run({name: array[i : i + 1] for name, array in batch.items()}) for i in range(_count(batch))]
+def run_all(
+    run: Callable[[dict[str, Array]], dict[str, Array]], batch: dict[str, Array], *, whole: bool
+) -> dict[str, Array]:
+    """Run a batch at once, or one sample at a time."""
+    if whole:
+        return run(batch)
+    singles = [run({name: array[i : i + 1] for name, array in batch.items()}) for i in range(EVALUATION_SAMPLES)]
     return {name: np.concatenate([one[name] for one in singles]) for name in singles[0]}
 
 
-def run_artifact(
-    engine: EngineProcess, source: Source, exported: Exported, batch: dict[str, Array]
-) -> dict[str, Array]:
-    """Run an artifact on the source's feeds: all at once where its batch is open, else one at a time."""
-    laid_out = {
-        tensor: transpose_layout(batch[spec.name], spec.layout, layout)
-        for spec, tensor, layout in zip(source.inputs, exported.inputs, exported.layouts, strict=True)
-    }
-    if all(info.shape[0] is None for info in engine.inputs):
+def bound(engine: EngineProcess, source: Source, exported: Exported) -> Callable[[dict[str, Array]], dict[str, Array]]:
+    """An artifact as a function on the source's names and layouts."""
+
+    def run(feeds: dict[str, Array]) -> dict[str, Array]:
+        laid_out = {
+            tensor: transpose_layout(feeds[spec.name], spec.layout, layout)
+            for spec, tensor, layout in zip(source.inputs, exported.inputs, exported.layouts, strict=True)
+        }
         raw = engine.run(laid_out)
-    else:
-        singles = [
-            engine.run({name: array[i : i + 1] for name, array in laid_out.items()}) for i in range(_count(batch))
-        ]
-        raw = {name: np.concatenate([one[name] for one in singles]) for name in singles[0]}
-    return {spec.name: raw[tensor] for spec, tensor in zip(source.outputs, exported.outputs, strict=True)}
+        return {spec.name: raw[tensor] for spec, tensor in zip(source.outputs, exported.outputs, strict=True)}
+
+    return run
 
 
 def relative_l2(reference: dict[str, Array], given: dict[str, Array]) -> dict[str, float]:
@@ -101,10 +99,6 @@ def spread(reference: dict[str, Array]) -> float:
 
 def _norm(array: Array) -> float:
     return float(np.linalg.norm(array))
-
-
-def _count(batch: dict[str, Array]) -> int:
-    return len(next(iter(batch.values())))
 
 
 class Samples:
@@ -139,7 +133,10 @@ class Zoo:
         self.entry, self.folder, self.out = entry, folder, out
         self.source = open_entry(entry)
         self.batch = named_feeds(entry, self.source, EVALUATION_SAMPLES, seed=7)
-        self.reference = run_source(self.source, self.batch)
+        # Both, because not every output has its batch in front (XLNet's memories).
+        self.singly = run_all(self.source.run, self.batch, whole=False)
+        open_batch = self.source.inputs[0].shape[0] is None
+        self.at_once = run_all(self.source.run, self.batch, whole=True) if open_batch else self.singly
 
     def say(self, **values: Any) -> None:
         """Write one line."""
@@ -174,7 +171,7 @@ class Zoo:
         exported = export(self.source, name, path, ExportOptions())
         found = self._compared(path, exported)
         found["notes"] = list(exported.notes)
-        found["spread"] = spread(self.reference)
+        found["spread"] = spread(self.singly)
         if found["spread"] < LEAST_SPREAD:
             found |= {"status": "failed", "cause": f"the outputs hardly depend on the input ({found['spread']:.1e})"}
         elif not found["relative_l2"] <= FP32_LIMIT:
@@ -184,7 +181,8 @@ class Zoo:
     def _compared(self, path: Path, exported: Exported) -> dict[str, Any]:
         with EngineProcess(path) as engine:
             open_batch = all(info.shape[0] is None for info in engine.inputs)
-            errors = relative_l2(self.reference, run_artifact(engine, self.source, exported, self.batch))
+            given = run_all(bound(engine, self.source, exported), self.batch, whole=open_batch)
+        errors = relative_l2(self.at_once if open_batch else self.singly, given)
         worst = max(errors, key=lambda output: errors[output])
         size = path.stat().st_size
         return {

@@ -232,7 +232,13 @@ VISION_ROWS: dict[str, Row] = {
         {"image_size": 64, "hidden_sizes": [32, 48, 64], "neck_hidden_sizes": [8, 16, 24, 32, 48, 64, 128]},
         PIXELS,
     ),
-    "mobilevitv2": ("vision", "MobileViTV2ForImageClassification", "MobileViTV2Config", {"image_size": 64}, PIXELS),
+    "mobilevitv2": (
+        "vision",
+        "MobileViTV2ForImageClassification",
+        "MobileViTV2Config",
+        {"image_size": 128, "width_multiplier": 0.5},
+        {"pixel_values": image(128)},
+    ),
     "efficientnet": (
         "vision",
         "EfficientNetForImageClassification",
@@ -240,7 +246,13 @@ VISION_ROWS: dict[str, Row] = {
         {"image_size": 64, "width_coefficient": 0.5, "depth_coefficient": 0.5, "hidden_dim": 640},
         PIXELS,
     ),
-    "levit": ("vision", "LevitForImageClassification", "LevitConfig", {"image_size": 64}, PIXELS),
+    "levit": (
+        "vision",
+        "LevitForImageClassification",
+        "LevitConfig",
+        {"image_size": 128},
+        {"pixel_values": image(128)},
+    ),
     "poolformer": (
         "vision",
         "PoolFormerForImageClassification",

@@ -16,7 +16,9 @@ from edgekit.engine import Array
 
 # Below 1, or float noise grows from layer to layer in the deepest networks until it is all one measures
 # (EfficientNetV2 with 1: an input noise of 1e-6 becomes 7e-4).
-KERAS_GAIN = 0.7
+BATCH_NORM_GAIN = 0.7
+LEAST_VARIANCE = 0.05
+"""Of a batch norm's mean variance; a channel that hardly varies would be noise, magnified."""
 SCALE_WORDS = ("gamma", "lambda", "layer_scale", "layernorm", "norm", "scale")
 
 
@@ -34,10 +36,13 @@ def randomise_torch(module: Any, feeds: Mapping[str, Array]) -> None:
             parameter.copy_(_torch_values(name, parameter, noise, embedding=id(parameter) in embeddings))
         norms = [item for item in module.modules() if isinstance(item, torch.nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
+            norm.weight.mul_(BATCH_NORM_GAIN)
             norm.train()
             norm.momentum = 1.0
         if norms:
             module(**{name: torch.from_numpy(array) for name, array in feeds.items()})
+        for norm in norms:
+            norm.running_var.clamp_(min=LEAST_VARIANCE * float(norm.running_var.mean()))
         module.eval()
     _randomise_frozen_norms(module, generator)
 
@@ -80,7 +85,7 @@ def randomise_keras(model: Any, feeds: Mapping[str, Array]) -> None:
             fan_in = np.prod(weight.shape[:2]) if depthwise else np.prod(weight.shape[:-1])
             weight.assign(noise * (1.6 / fan_in) ** 0.5)
         elif weight.path.endswith("gamma"):
-            weight.assign(KERAS_GAIN * (1 + 0.2 * noise.clip(-2, 2)))
+            weight.assign(BATCH_NORM_GAIN * (1 + 0.2 * noise.clip(-2, 2)))
         else:
             weight.assign(0.1 * noise)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -88,3 +93,6 @@ def randomise_keras(model: Any, feeds: Mapping[str, Array]) -> None:
         layer.momentum = 0.0
     if norms:
         model(next(iter(feeds.values())), training=True)
+    for layer in norms:
+        variance = layer.moving_variance.numpy()
+        layer.moving_variance.assign(variance.clip(LEAST_VARIANCE * variance.mean()))
