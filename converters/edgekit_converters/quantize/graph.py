@@ -107,3 +107,7 @@ class FloatGraph(ABC):
     @abstractmethod
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Put other values of the same shape in place of constants; the next ``watch`` runs with them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the engine."""

@@ -21,11 +21,10 @@ OPSET_INT16 = 21
 def read_onnx(path: Path) -> Any:
     """Open an .onnx file with its weights. Raises ModelRefused when it is not one."""
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(str(path))
-    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+    except Exception as error:  # protobuf, onnx and the file system each have their own
         size = path.stat().st_size if path.is_file() else 0
         raise ModelRefused(
             f"{path.name} ({size} bytes) cannot be read: {error}",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgekit_converters.quantize.graph import FloatGraph, Node
+from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.recipes import IoType
 
-MULTIPLYING = frozenset(
-    ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")
-    + ("UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE")
-    + ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Loop", "Scan", "If")
-)
 SOFTMAX = frozenset(("SOFTMAX", "Softmax"))
 # After the last weights these cost little in float; resizing and pooling a whole map does not.
 CHEAP_TAIL = (
@@ -24,6 +20,9 @@ CHEAP_TAIL = (
     | frozenset(("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "ArgMax"))
     | frozenset(("Identity", "Sqrt", "Reciprocal", "LpNormalization", "QUANTIZE", "DEQUANTIZE"))
 )
+CONCATENATION = frozenset(("CONCATENATION", "Concat"))
+# With 256 steps, a part 64 times narrower than the whole has 4 of them left.
+UNEVEN = 64
 DENSE = frozenset(("FULLY_CONNECTED", "Gemm", "MatMul"))
 
 
@@ -69,6 +68,22 @@ def place(graph: FloatGraph, io: IoType) -> Placement:
     if last:
         notes.append(f"the last dense layer ({len(last)}) gives a float result: on an int8 grid its values would tie")
     return Placement(frozenset(stays), last, attention, tuple(notes))
+
+
+def uneven_concatenations(graph: FloatGraph, ranges: Mapping[str, Range], placement: Placement) -> list[str]:
+    """Warn of concatenations under one scale whose parts have wildly different ranges, as boxes and scores do."""
+    notes = []
+    for node in graph.nodes:
+        if node.operator not in CONCATENATION or node.name in placement.float_nodes:
+            continue
+        widths = [ranges[name].width for name in node.inputs if name in ranges and ranges[name].width > 0]
+        if len(widths) > 1 and max(widths) > UNEVEN * min(widths):
+            notes.append(
+                f"{node.name} puts values up to {max(widths):.3g} and up to {min(widths):.3g} wide under one int8 "
+                "scale: the small ones lose their precision; give them as separate outputs or use float inputs and "
+                "outputs"
+            )
+    return notes
 
 
 def _operators(nodes: Iterable[Node]) -> str:

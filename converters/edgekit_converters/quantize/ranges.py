@@ -150,9 +150,7 @@ def _least_squares(values: Array, counts: Array, low: float, high: float, levels
     best = Range(low, high)
     for _ in range(2):
         for end in ("low", "high"):
-            choices = [
-                Range(low * f, best.high) if end == "low" else Range(best.low, high * f) for f in _CANDIDATES
-            ]
+            choices = [Range(low * f, best.high) if end == "low" else Range(best.low, high * f) for f in _CANDIDATES]
             best = min(choices, key=lambda choice: (squared_error(values, counts, choice, levels), -choice.width))
     return best
 

@@ -57,11 +57,9 @@ def read_flatbuffer_bytes(data: bytes, name: str) -> Any:
 
 def packed(model: Any) -> bytes:
     """Serialize an object tree."""
-    import flatbuffers
+    from ai_edge_litert.tools import flatbuffer_utils
 
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def operator_name(model: Any, operator: Any) -> str:

@@ -56,6 +56,8 @@ def quantize_static(
     if io_type == "float":
         for edge in (operation.INPUT, operation.OUTPUT):
             manager.add_quantization_config(".*", edge, algorithm_key=leave)
+    # Control flow and composites have subgraphs of their own, whose tensors were not watched.
+    manager.add_quantization_config("^s[1-9]", operation.ALL_SUPPORTED, algorithm_key=leave)
     if placement.float_nodes:
         scope = _scope(graph, placement.float_nodes)
         manager.add_quantization_config(scope, operation.ALL_SUPPORTED, algorithm_key=leave)
@@ -79,7 +81,7 @@ def _statistics(
     """Minimum and maximum of activations and of weights a channel, as the quantizer takes them."""
     found: dict[str, dict[str, Any]] = {}
     for name, span in ranges.items():
-        low, high = np.float32([span.low]), np.float32([span.high])
+        low, high = np.array([span.low], np.float32), np.array([span.high], np.float32)
         found[_label(graph.index(name))] = {"min": low, "max": high}
     for layer in graph.layers:
         if layer.name in placement.float_nodes | placement.last_layers:
@@ -161,4 +163,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-

@@ -11,7 +11,7 @@ from edgekit_converters.quantize.graph import FloatGraph, Layer
 from edgekit_converters.quantize.ranges import Range
 
 WEIGHT_STEPS = 127
-# A bias is an int32 of scale (input scale × weight scale); two bits are left for the sum it is added to.
+# A bias is an int32 of scale (input scale * weight scale); two bits are left for the sum it is added to.
 _BIAS_STEPS = 2.0**29
 _SMALLEST = 1e-12
 
@@ -26,7 +26,7 @@ def channel_maxima(weight: Array, axis: int) -> Array:
 def weight_scales(graph: FloatGraph, layer: Layer, ranges: Mapping[str, Range], *, levels: int) -> Array:
     """Scale of each output channel of a layer under a static recipe.
 
-    ``max(|w|) / 127``, but never so small that the bias, stored in int32 with the scale ``input × weight``,
+    ``max(|w|) / 127``, but never so small that the bias, stored in int32 with the scale ``input * weight``,
     would be clipped: a channel of nearly zero weights (frequent after batch normalization is folded into a
     depthwise convolution) lives from its bias alone.
 
