@@ -26,6 +26,9 @@ BUILT_IN = {
     "litert": "edgekit_runtimes.engines.litert:LiteRTEngine",
     "onnxruntime": "edgekit_runtimes.engines.onnxruntime:OnnxRuntimeEngine",
 }
+ONNX_IO_METADATA = "edgekit.io_quantization"
+"""Metadata entry of an ``.onnx`` file with scale and zero point of integer inputs and outputs, as JSON: ONNX itself
+has no place for them."""
 FORMAT_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 
 Array = NDArray[Any]
