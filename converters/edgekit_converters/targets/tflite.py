@@ -127,12 +127,17 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
     """PyTorch -> TFLite. litert-torch writes static shapes: an open batch becomes a batch of 1."""
     import litert_torch
 
-    from edgekit_converters.targets import torch_graph, torch_rewrites
+    from edgekit_converters.targets import torch_folding, torch_graph, torch_rewrites
 
     inputs, outputs = _names(source)
     adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE)
     samples = dict(zip(inputs, torch_graph.examples(source, permute), strict=True))
-    litert_torch.convert(adapter, sample_kwargs=samples).export(str(path))
+    try:
+        litert_torch.convert(adapter, sample_kwargs=samples).export(str(path))
+    except Exception:
+        # It may be constants that stand in the way; tracing once more to compute them pays only then.
+        folded = torch_folding.fold_constants(adapter, samples)
+        litert_torch.convert(folded, sample_kwargs=samples).export(str(path))
     return inputs, outputs, []
 
 
