@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekit.presets import PRESETS
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
+
+if TYPE_CHECKING:
+    from edgekit.bundle import Manifest
 
 _PRESETS = "\n".join(f"  {name:18} {text}" for name, (text, _) in PRESETS.items())
 _RECIPES = "\n".join(f"  {recipe.name:18} {recipe.summary}" for recipe in RECIPES.values())
@@ -108,6 +111,7 @@ def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
     not used for calibration; the bundle is published only if all pass.
     """
     from edgekit_converters.api import build_request
+    from edgekit_converters.convert import GateMissed
     from edgekit_converters.convert import convert as run_conversion
     from edgekit_converters.progress import Silent, reporter_for_terminal
 
@@ -117,12 +121,17 @@ def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
         report = {"bundle": str(output), "seconds": stages.seconds, **bundle.manifest.to_dict()}
         click.echo(json.dumps(report, indent=1))
         return
-    with reporter_for_terminal() as reporter:
-        bundle, _ = run_conversion(request, reporter)
-    _show(bundle)
+    try:
+        with reporter_for_terminal() as reporter:
+            bundle, _ = run_conversion(request, reporter)
+    except GateMissed as missed:
+        _show(missed.manifest)
+        raise
+    _show(bundle.manifest)
+    click.echo(f"wrote {output}; next: edgekit verify {output}")
 
 
-def _show(bundle: Any) -> None:
+def _show(manifest: Manifest) -> None:
     from rich.console import Console
 
     from edgekit_converters.table import artifact_table
@@ -130,5 +139,4 @@ def _show(bundle: Any) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)  # a log has no width: do not cut columns
-    console.print(artifact_table(bundle))
-    console.print(f"wrote {bundle.path}; next: edgekit verify {bundle.path}", highlight=False, soft_wrap=True)
+    console.print(artifact_table(manifest))

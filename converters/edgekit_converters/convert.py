@@ -39,6 +39,18 @@ _TOOLS = ("ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy
 _REMEDY = "more or better calibration data, another recipe, a larger --max-drop, or --allow-degraded"
 
 
+class GateMissed(QualityError):
+    """An artifact did not reach its gate; nothing was published.
+
+    Attributes:
+        manifest: What was measured of all artifacts.
+    """
+
+    def __init__(self, received: str, manifest: Manifest) -> None:
+        super().__init__(received, remedy=_REMEDY)
+        self.manifest = manifest
+
+
 def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle, Stages]:
     """Convert a model and publish the bundle.
 
@@ -96,9 +108,10 @@ class _Conversion:
         golden = self.data.golden
         write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
         artifacts = tuple(artifact for target in self.request.targets for artifact in self._target(target))
+        manifest = self._manifest(spec, artifacts)
         if self.missed:
-            raise QualityError("\n".join(self.missed), remedy=_REMEDY)
-        return self._manifest(spec, artifacts)
+            raise GateMissed("\n".join(self.missed), manifest)
+        return manifest
 
     def _spec(self) -> Spec:
         """The spec with the model's inputs and outputs; a tokenizer is copied into the bundle."""

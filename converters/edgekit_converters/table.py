@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgekit.bundle import Artifact, Bundle
+from edgekit.bundle import Artifact, Manifest
 from edgekit.metrics import Proportion
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def artifact_table(bundle: Bundle) -> Table:
+def artifact_table(manifest: Manifest) -> Table:
     """One row an artifact: size, share of the original's, parity, accuracy (95 % interval), latency, verdict."""
     from rich.table import Table
 
-    manifest = bundle.manifest
     original = manifest.source.get("bytes") or 0
     table = Table(
-        title=_title(bundle), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
+        title=_title(manifest), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
     )
     for heading in ("artifact", "size", "rel. L2", "agree", "accuracy", "latency", "verdict"):
         text = heading in ("artifact", "verdict")
         table.add_column(heading, justify="left" if text else "right", no_wrap=heading == "artifact")
     share = manifest.artifacts[0].parity.reference_accuracy
     table.add_row("original", f"{megabytes(original)} 100%" if original else "", "", "", accuracy(share), "", "")
-    for artifact in bundle.artifacts:
+    for artifact in manifest.artifacts:
         table.add_row(*_row(artifact, original))
     return table
 
 
-def _title(bundle: Bundle) -> str:
-    evaluation = bundle.manifest.evaluation
-    return f"{bundle.manifest.name}: parity on {evaluation['samples']} samples ({evaluation['origin']})"
+def _title(manifest: Manifest) -> str:
+    evaluation = manifest.evaluation
+    return f"{manifest.name}: parity on {evaluation['samples']} samples ({evaluation['origin']})"
 
 
 def _row(artifact: Artifact, original: int) -> list[str]:
@@ -44,7 +43,7 @@ def _row(artifact: Artifact, original: int) -> list[str]:
         f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
         accuracy(parity.accuracy),
         f"{artifact.latency_ms:.3g} ms",
-        "[green]pass[/green]" if artifact.degraded is None else "[red]degraded[/red]",
+        "[green]pass[/green]" if artifact.degraded is None else "[red]missed[/red]",
     ]
 
 

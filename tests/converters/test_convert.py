@@ -15,6 +15,7 @@ import edgekit
 from edgekit.bundle import Bundle
 from edgekit.errors import DataRefused, EnvironmentFault, ModelRefused, QualityError, UsageError
 from edgekit.spec import Preprocess, Spec, TensorSpec
+from edgekit_converters.convert import GateMissed
 
 TINY = f"{Path(__file__).parents[1] / 'fixtures' / 'tiny.py'}:build"
 LABELS = ("red", "green", "blue", "none")
@@ -180,8 +181,9 @@ def damaging_quantizer(monkeypatch: pytest.MonkeyPatch) -> None:
     from onnx import numpy_helper
 
     from edgekit_converters import convert as module
+    from edgekit_converters.quantize import quantizer
 
-    real = module.quantize
+    real = quantizer.quantize
 
     def quantize(float_path: Path, out: Path, *arguments: Any, **options: Any) -> Any:
         model = onnx.load(float_path)
@@ -204,6 +206,8 @@ def test_lost_parity_is_refused_naming_the_output(old: Path, photos: Path, monke
     with pytest.raises(QualityError, match=r"tiny\.int8\.onnx: accuracy dropped by .* worst output") as caught:
         convert(old, recipes=("int8",), calibration=photos, labels=LABELS)
     assert caught.value.exit_code == 4
+    assert isinstance(caught.value, GateMissed)
+    assert caught.value.manifest.artifacts[0].degraded is not None
     assert fingerprint(old) == before
 
 
