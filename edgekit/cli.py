@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -91,7 +94,21 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         code = _report(error)
+    if arguments is None:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    That takes as long as importing OpenCV, and native libraries have crashed in it after all work was done.
+    """
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _report(error: EdgeKitError | ImportError) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,9 @@ import pytest
 
 from edgekit.bundle import Bundle
 from edgekit.cli import main
+
+
+CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Outcome:
@@ -160,3 +165,26 @@ def test_options_of_another_task_are_refused(
     outcome = edgekit("run", detector_bundle.path, tmp_path / "x.npz", *words)
     assert outcome.code == 2
     assert f"{words[0]} for task 'tensors'" in outcome.err
+
+
+def test_the_installed_command_ends_with_everything_written(
+    edgekit_command: CommandRunner, person_bundle: Bundle, album: Path
+) -> None:
+    done = edgekit_command("run", person_bundle.path, album, "--format", "jsonl")
+    assert done.returncode == 6
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == [
+        str(album / name) for name in ("a.jpg", "cut.jpg", "empty.png", "sub/a.jpg", "text.jpg", "z été.jpg")
+    ]
+    assert done.stderr.endswith(")\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(person_bundle: Bundle, photos: Sequence[Path]) -> None:
+    command = [str(Path(sys.executable).parent / "edgekit"), "run", str(person_bundle.path), *map(str, photos)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
