@@ -15,7 +15,6 @@ import pytest
 from edgekit.bundle import Bundle
 from edgekit.cli import main
 
-
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
