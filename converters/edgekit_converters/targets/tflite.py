@@ -124,20 +124,27 @@ def _convert_saved_model(folder: Path, signature: str, path: Path) -> None:
 
 
 def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
-    """PyTorch -> TFLite. litert-torch writes static shapes: an open batch becomes a batch of 1."""
+    """PyTorch -> TFLite. litert-torch writes static shapes: an open batch becomes a batch of 1.
+
+    A model that does not convert is tried once more with its constants computed and expansions said in another way,
+    which costs a second trace and is therefore not the first choice.
+    """
     import litert_torch
 
     from edgekit_converters.targets import torch_folding, torch_graph, torch_rewrites
 
     inputs, outputs = _names(source)
-    adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE)
     samples = dict(zip(inputs, torch_graph.examples(source, permute), strict=True))
+    adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE)
     try:
         litert_torch.convert(adapter, sample_kwargs=samples).export(str(path))
-    except Exception:
-        # It may be constants that stand in the way; tracing once more to compute them pays only then.
-        folded = torch_folding.fold_constants(adapter, samples)
-        litert_torch.convert(folded, sample_kwargs=samples).export(str(path))
+    except Exception as first:
+        try:
+            adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE_RETRY)
+            folded = torch_folding.fold_constants(adapter, samples)
+            litert_torch.convert(folded, sample_kwargs=samples).export(str(path))
+        except Exception:
+            raise first from None  # it names the model's own code, not what was made of it
     return inputs, outputs, []
 
 

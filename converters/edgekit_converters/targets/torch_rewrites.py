@@ -96,5 +96,63 @@ def _fourier(tensor: Any, s: Any = None, dim: Any = None, norm: Any = None, **kw
     return pair
 
 
-COMMON: Mapping[Any, Rewrite] = {torch.Tensor.__rsub__: _subtract_from_float, torch.rsub: _subtract_from_float}
+def _expand(tensor: Any, *sizes: Any, **kwargs: Any) -> Any:
+    """``expand`` as a sum with zeros: litert-torch moves an expanded tensor to NHWC without its new size."""
+    if kwargs or tensor.dtype != torch.float32:
+        return NotImplemented
+    expanded = tensor.expand(*sizes)
+    return tensor + torch.zeros(expanded.shape) if expanded.shape != tensor.shape else tensor
+
+
+def _expand_as(tensor: Any, other: Any) -> Any:
+    """See `_expand`."""
+    return _expand(tensor, *other.shape)
+
+
+def _patches_of(tensor: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    """``unfold`` into patches that do not overlap, as a reshape: the converters gather pixel by pixel."""
+    down, across = _pair(kernel_size)
+    batch, channels, height, width = tensor.shape if tensor.ndim == 4 else (0, 0, 1, 1)
+    if not _tiles((height, width), kernel_size, dilation, padding, stride):
+        return NotImplemented
+    parts = tensor.reshape(batch, channels, height // down, down, width // across, across)
+    return parts.permute(0, 1, 3, 5, 2, 4).reshape(batch, channels * down * across, -1)
+
+
+def _picture_of(  # noqa: PLR0917  # the arguments of torch.nn.functional.fold
+    tensor: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
+    """``fold`` of patches that do not overlap, as a reshape: LiteRT cannot run the scatter it would become."""
+    (height, width), (down, across) = _pair(output_size), _pair(kernel_size)
+    if tensor.ndim != 3 or not _tiles((height, width), kernel_size, dilation, padding, stride):
+        return NotImplemented
+    batch, channels = tensor.shape[0], tensor.shape[1] // (down * across)
+    parts = tensor.reshape(batch, channels, down, across, height // down, width // across)
+    return parts.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels, height, width)
+
+
+def _tiles(size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any) -> bool:
+    """Whether patches lie side by side and fill the picture."""
+    whole = all(length % part == 0 for length, part in zip(size, _pair(kernel), strict=True))
+    return whole and _pair(stride) == _pair(kernel) and _pair(dilation) == (1, 1) and _pair(padding) == (0, 0)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = value if isinstance(value, (tuple, list)) else (value, value)
+    return first, second
+
+
+COMMON: Mapping[Any, Rewrite] = {
+    torch.Tensor.__rsub__: _subtract_from_float,
+    torch.rsub: _subtract_from_float,
+    torch.nn.functional.unfold: _patches_of,
+    torch.nn.functional.fold: _picture_of,
+}
 FOR_TFLITE: Mapping[Any, Rewrite] = {**COMMON, torch.eye: _identity_matrix, torch.fft.fftn: _fourier}
+
+# Costs a constant and a sum where it is not needed: for a model that did not convert without.
+FOR_TFLITE_RETRY: Mapping[Any, Rewrite] = {
+    **FOR_TFLITE,
+    torch.Tensor.expand: _expand,
+    torch.Tensor.expand_as: _expand_as,
+}

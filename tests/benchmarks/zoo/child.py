@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from edgekit.binding import transpose_layout
-from edgekit.engine import Array
+from edgekit.engine import Array, TensorInfo
 from edgekit.errors import EdgeKitError
 from edgekit.isolate import EngineProcess
 from edgekit_converters.sources import InputHint, Source, SourceOptions, open_source
@@ -102,20 +102,18 @@ def _norm(array: Array) -> float:
 
 
 class Samples:
-    """Calibration samples under the artifact's names, drawn anew at every pass."""
+    """Calibration samples under the artifact's names and in its dtypes, drawn anew at every pass."""
 
-    def __init__(self, entry: Entry, source: Source, exported: Exported) -> None:
+    def __init__(self, entry: Entry, source: Source, exported: Exported, inputs: Sequence[TensorInfo]) -> None:
         self.entry, self.source, self.exported = entry, source, exported
-
-    def __len__(self) -> int:
-        return CALIBRATION_SAMPLES
+        self.dtypes = {info.name: info.dtype for info in inputs}
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         drawn = named_feeds(self.entry, self.source, CALIBRATION_SAMPLES, seed=5)
         bound = list(zip(self.source.inputs, self.exported.inputs, self.exported.layouts, strict=True))
         for i in range(CALIBRATION_SAMPLES):
             yield {
-                tensor: transpose_layout(drawn[spec.name][i : i + 1], spec.layout, layout)
+                tensor: transpose_layout(drawn[spec.name][i : i + 1], spec.layout, layout).astype(self.dtypes[tensor])
                 for spec, tensor, layout in bound
             }
 
@@ -194,12 +192,14 @@ class Zoo:
         }
 
     def _quantized(self, path: Path, recipe: str, exported: Exported) -> tuple[Exported, dict[str, Any]]:
-        from edgekit_converters.quantize import quantize
-        from edgekit_converters.quantize.recipes import recipe_named
+        from edgekit_converters.quantize import check_artifact, quantize, recipe_named
 
         target = path.with_name(f"{path.stem}.{recipe}{path.suffix}")
-        samples = Samples(self.entry, self.source, exported) if recipe_named(recipe).static else None
-        quantize(path, target, recipe_named(recipe), samples)
+        with EngineProcess(path) as engine:
+            samples = Samples(self.entry, self.source, exported, engine.inputs)
+        wanted = recipe_named(recipe)
+        quantize(path, target, wanted, samples if wanted.static else None)
+        check_artifact(target, wanted, "float")
         return exported, self._compared(target, exported)
 
 
