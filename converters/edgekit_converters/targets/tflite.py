@@ -61,23 +61,41 @@ def _guarded(source: Source, convert: Callable[[], Converted]) -> Converted:
 
 
 def _from_keras(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
-    """Keras -> SavedModel with named tensors -> TFLite."""
+    """Keras -> TFLite: by the converter's own door where batch, layout and names can stay as they are."""
+    own = [str(tensor.name) for tensor in source.model.inputs]
+    inputs, outputs = _names(source)
+
+    def write(batch: int | None) -> None:
+        nonlocal inputs, outputs
+        if batch is None and not permute and own == identifiers(own):
+            import tensorflow as tf
+
+            path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(source.model).convert())
+            # The names that Keras gives the parts of a list.
+            inputs, outputs = own, [f"output_{place}" for place in range(len(source.outputs))]
+        else:
+            _write_keras_archive(source, path, permute, batch, (inputs, outputs))
+
+    notes = _with_open_batch(source, options, write)
+    return inputs, outputs, notes
+
+
+def _write_keras_archive(
+    source: Any, path: Path, permute: Permute, batch: int | None, names: tuple[list[str], list[str]]
+) -> None:
+    """Keras -> SavedModel with other names, layouts or batch -> TFLite."""
     import keras
 
     from edgekit_converters.targets import keras_graph
 
-    inputs, outputs = _names(source)
-
-    def write(batch: int | None) -> None:
-        archive = keras.export.ExportArchive()
-        archive.track(source.model)
-        call = keras_graph.named_call(source, outputs, permute)
-        archive.add_endpoint("serve", call, keras_graph.signature(source.inputs, inputs, permute, batch))
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            archive.write_out(folder, verbose=False)
-            _convert_saved_model(Path(folder), SIGNATURE, path)
-
-    return inputs, outputs, _with_open_batch(source, options, write)
+    inputs, outputs = names
+    archive = keras.export.ExportArchive()
+    archive.track(source.model)
+    call = keras_graph.named_call(source, outputs, permute)
+    archive.add_endpoint("serve", call, keras_graph.signature(source.inputs, inputs, permute, batch))
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        archive.write_out(folder, verbose=False)
+        _convert_saved_model(Path(folder), SIGNATURE, path)
 
 
 def _from_saved_model(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
