@@ -183,8 +183,10 @@ class Zoo:
         errors = relative_l2(self.at_once if open_batch else self.singly, given)
         worst = max(errors, key=lambda output: errors[output])
         size = path.stat().st_size
+        finite = bool(np.isfinite(errors[worst]))
         return {
-            "status": "pass",
+            "status": "pass" if finite else "failed",
+            "cause": "" if finite else f"{worst} is not finite or of another shape",
             "relative_l2": errors[worst],
             "worst": worst,
             "open_batch": open_batch,
