@@ -124,7 +124,23 @@ def assign(wanted: Sequence[Array], names: Sequence[str], given: Mapping[str, Ar
 
 
 def by_signature(kind: str, wanted: Sequence[str], found: Mapping[str, str]) -> tuple[str, ...]:
-    """Look up signature names. Raises ModelRefused when the artifact lacks one."""
+    """Look up signature names.
+
+    Args:
+        kind: ``input`` or ``output``, for the message.
+        wanted: Names that the signature must have, in the source's order.
+        found: Signature name -> artifact tensor name.
+
+    Raises:
+        ModelRefused: The artifact lacks one, or has an input that the source has not.
+    """
+    extra = [name for name in found if name not in wanted] if kind == "input" else []
+    if extra:
+        raise ModelRefused(
+            f"the artifact asks for {extra[0]!r}, which is no input of the model",
+            expected=f"the inputs {', '.join(wanted)}",
+            remedy="the converter took a constant of the model for an input: make it a weight of its layer",
+        )
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ModelRefused(

@@ -51,8 +51,14 @@ def test_one_wrong_output_does_not_move_the_right_ones() -> None:
 
 def test_a_missing_signature_name_is_refused() -> None:
     assert by_signature("input", ["b", "a"], {"a": "t1", "b": "t2"}) == ("t2", "t1")
-    with pytest.raises(ModelRefused, match="the artifact has no input 'c', only a, b"):
-        by_signature("input", ["a", "c"], {"a": "t1", "b": "t2"})
+    with pytest.raises(ModelRefused, match="the artifact has no output 'c', only a, b"):
+        by_signature("output", ["a", "c"], {"a": "t1", "b": "t2"})
+
+
+def test_an_input_that_the_model_does_not_have_is_refused() -> None:
+    assert by_signature("output", ["a"], {"a": "t1", "b": "t2"}) == ("t1",)
+    with pytest.raises(ModelRefused, match="asks for 'b', which is no input of the model"):
+        by_signature("input", ["a"], {"a": "t1", "b": "t2"})
 
 
 def test_swapped_names_of_a_real_artifact_are_put_right(keras_source: Source, tmp_path: Path) -> None:
