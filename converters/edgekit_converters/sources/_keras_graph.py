@@ -130,7 +130,8 @@ def output_names(model: Any, functional: Any) -> tuple[str, ...]:
     """Names of the outputs: dictionary keys where the model has them, else the layers that make them."""
     paths = getattr(functional, "edgekit_paths", None)
     if paths is None or not any(paths) or all(len(path) == 1 and path[0].isdigit() for path in paths):
-        names = getattr(model, "output_names", None) or functional.output_names
+        last = [layer.name for layer in model.layers[-1:]] if isinstance(model, import_keras().Sequential) else None
+        names = last or getattr(model, "output_names", None) or functional.output_names
         if len(names) == len(functional.outputs):
             return unique(str(name) for name in names)
     if not paths or not any(paths):

@@ -24,6 +24,7 @@ from edgekit_converters.sources.base import Source, SourceOptions
 
 KERAS_FILE = "a .keras file as model.save() writes it"
 H5_FILE = "an .h5 file as model.save() writes it"
+CUSTOM_OBJECT_MARKS = ("Could not locate", "Unknown layer", "Unknown object", "Could not deserialize")
 
 
 class KerasSource(Source):
@@ -189,15 +190,21 @@ def _load(file: Path, shown: Path) -> Any:
     try:
         return keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
-        text = str(error)
-        if any(
-            mark in text for mark in ("Could not locate", "Unknown layer", "Unknown object", "Could not deserialize")
-        ):
+        # Keras quotes the whole configuration around what went wrong in a layer.
+        _, in_layer, text = str(error).rpartition("Exception encountered:")
+        if any(mark in text for mark in CUSTOM_OBJECT_MARKS):
             raise ModelRefused(
-                f"{shown.name} needs a custom object: {first_line(text.partition(' Full object config')[0])}",
+                f"{shown.name} needs a custom object: {first_line(text.partition(' Make sure ')[0])}",
                 expected="layers of Keras itself",
                 remedy="import the code that registers it and use edgekit.convert(model, …) from Python, "
                 "or export the model with model.export(folder) and convert that folder",
+            ) from error
+        if in_layer:
+            raise ModelRefused(
+                f"{shown.name}: {first_line(text)}",
+                expected=f"layers as Keras {keras.__version__} has them",
+                remedy="load it in the Keras that wrote it and export it there: model.export(folder), or "
+                "tf.saved_model.save(model, folder)",
             ) from error
         expected = KERAS_FILE if shown.suffix == ".keras" else H5_FILE
         raise damaged(shown, error, expected=f"{expected}, readable by Keras {keras.__version__}") from error
