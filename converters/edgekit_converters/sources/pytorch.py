@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import EdgeKitError, ModelRefused, UsageError
 from edgekit.spec import TensorSpec
+from edgekit_converters.references import load_reference
 from edgekit_converters.sources._files import existing, first_line, size_of
 from edgekit_converters.sources._quiet import import_torch
 from edgekit_converters.sources._tensors import match_hints, ordered_feeds, refine_shape, to_answer
@@ -187,13 +183,12 @@ def open_factory(spec: str, options: SourceOptions) -> PyTorchSource:
     The current folder is searched for packages too, as ``python -m`` does.
 
     Raises:
-        UsageError: It cannot be imported, or is no callable returning a module.
+        InputRefused: It cannot be imported.
+        UsageError: It is no callable returning a module.
         ModelRefused: The factory fails, or the weights do not fit.
     """
     torch = import_torch()
-    place, _, attribute = spec.rpartition(":")
-    found = _import_from_file(Path(place)) if place.endswith(".py") else _import_package(place)
-    made = _attribute(found, attribute, spec)
+    made = load_reference(spec)
     if not isinstance(made, torch.nn.Module):
         if not callable(made):
             raise UsageError(f"{spec} is a {type(made).__name__}", expected=FACTORY)
@@ -210,52 +205,10 @@ def open_factory(spec: str, options: SourceOptions) -> PyTorchSource:
     if not isinstance(made, torch.nn.Module):
         raise UsageError(f"{spec}() returned a {type(made).__name__}", expected=FACTORY)
     notes = () if options.weights else (f"no --weights given: the weights are those that {spec} made",)
+    place, _, attribute = spec.rpartition(":")
     last = attribute.rpartition(".")[2]
     name = Path(place.replace(".", "/") if not place.endswith(".py") else place).stem if last in PLAIN_NAMES else last
     return open_torch_module(made, options, name=name, notes=notes)
-
-
-def _attribute(module: ModuleType, dotted: str, spec: str) -> Any:
-    value: Any = module
-    for name in dotted.split("."):
-        if not hasattr(value, name):
-            raise UsageError(f"{spec}: there is no {dotted!r} in {module.__name__}", expected=FACTORY)
-        value = getattr(value, name)
-    return value
-
-
-def _import_package(name: str) -> ModuleType:
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise UsageError(
-            f"{name} cannot be imported: {type(error).__name__}: {first_line(error)}",
-            expected=FACTORY,
-            remedy="run from the folder that holds the package, or install it",
-        ) from error
-    finally:
-        sys.path.remove(here)
-
-
-def _import_from_file(path: Path) -> ModuleType:
-    """Import a file under its own name in a namespace of ours; its neighbours can be imported too."""
-    spec = importlib.util.spec_from_file_location(f"edgekit_source_{path.stem}", existing(path))
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported", expected=FACTORY)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(
-            f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}", expected=FACTORY
-        ) from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module
 
 
 def open_torch_file(path: Path, options: SourceOptions) -> PyTorchSource:
