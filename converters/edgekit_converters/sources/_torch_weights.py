@@ -5,6 +5,8 @@ Imports torch when imported; ``pytorch`` imports it late.
 
 from __future__ import annotations
 
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from edgekit_converters.sources._archive import check_zip
 from edgekit_converters.sources._files import damaged, first_line
 
 WEIGHTS_FILE = "weights as a .safetensors file or a state dict saved with torch.save()"
+ZIP_HEAD, PICKLE_PROTOCOL = b"PK\x03\x04", b"\x80"
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params", "ema")
 EXPORT_REMEDY = (
     "where the module's code is: torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2'), "
@@ -69,16 +72,18 @@ def read_checkpoint(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise damaged(path, "the file is empty", expected=WEIGHTS_FILE)
     with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
-    if is_zip:
+        head = file.read(4)
+    if head == ZIP_HEAD:
         _refuse_torchscript(path, check_zip(path, expected=WEIGHTS_FILE))
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch's warning of pickle protocols that it then refuses
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if "Unsupported" in str(error) or "WeightsUnpickler" in str(error):
+        reason = _why_code(str(error), is_pickle=head == ZIP_HEAD or head[:1] == PICKLE_PROTOCOL)
+        if reason:
             raise CodeRefused(
-                f"{path.name} is a pickle that runs code when it is opened; it was not opened "
-                f"({_unsupported(str(error))})",
+                f"{path.name} is a pickle that runs code when it is opened; it was not opened ({reason})",
                 expected=WEIGHTS_FILE,
                 remedy="save model.state_dict() instead and name the module's factory, or, if you trust whoever made "
                 "the file, pass --trust-pickle: it is then opened in a child process",
@@ -86,10 +91,12 @@ def read_checkpoint(path: Path) -> Any:
         raise damaged(path, error, expected=WEIGHTS_FILE) from error
 
 
-def _unsupported(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines()]
-    found = next((line for line in lines if "Unsupported" in line), lines[0] if lines else "")
-    return first_line(found.partition("Unsupported")[1] + found.partition("Unsupported")[2] or found, 160)
+def _why_code(message: str, *, is_pickle: bool) -> str | None:
+    """What PyTorch's restricted unpickler stopped at; ``None`` where the file is only damaged."""
+    found = re.search(r"unsupported (class|global).*|.*allowlisted.*", message, re.IGNORECASE)
+    if not found and is_pickle:  # an instruction of a newer pickle protocol; in garbage, any byte
+        found = re.search("Unsupported operand.*", message)
+    return first_line(found[0].partition(". Please")[0], 160) if found else None
 
 
 def _refuse_torchscript(path: Path, names: list[str]) -> None:
