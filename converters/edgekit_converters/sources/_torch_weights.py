@@ -5,9 +5,11 @@ Imports torch when imported; ``pytorch`` imports it late.
 
 from __future__ import annotations
 
+import pickletools
 import re
 import warnings
 import zipfile
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from edgekit_converters.sources._files import damaged, first_line
 
 WEIGHTS_FILE = "weights as a .safetensors file or a state dict saved with torch.save()"
 ZIP_HEAD, PICKLE_PROTOCOL = b"PK\x03\x04", b"\x80"
+LEGACY_PICKLES = 5  # magic number, version, machine, what was saved, names of the storages
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params", "ema")
 EXPORT_REMEDY = (
     "where the module's code is: torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2'), "
@@ -80,7 +83,9 @@ def read_checkpoint(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = _why_code(str(error), is_pickle=head == ZIP_HEAD or head[:1] == PICKLE_PROTOCOL)
+        reason = (
+            None if _is_cut(path) else _why_code(str(error), is_pickle=head == ZIP_HEAD or head[:1] == PICKLE_PROTOCOL)
+        )
         if reason:
             raise CodeRefused(
                 f"{path.name} is a pickle that runs code when it is opened; it was not opened ({reason})",
@@ -89,6 +94,22 @@ def read_checkpoint(path: Path) -> Any:
                 "the file, pass --trust-pickle: it is then opened in a child process",
             ) from error
         raise damaged(path, error, expected=WEIGHTS_FILE) from error
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file of before PyTorch 1.6, a row of pickles, ends within one of them: half a name looks unsafe."""
+    with path.open("rb") as file:
+        if file.read(1) != PICKLE_PROTOCOL:
+            return False
+        file.seek(0)
+        for _ in range(LEGACY_PICKLES):
+            try:
+                deque(pickletools.genops(file), maxlen=0)  # reads the instructions, runs none
+            except ValueError:
+                return file.tell() == path.stat().st_size
+            if file.tell() == path.stat().st_size:
+                break
+    return False
 
 
 def _why_code(message: str, *, is_pickle: bool) -> str | None:
