@@ -143,7 +143,8 @@ class _Conversion:
             )
         for recipe in self.request.resolved_recipes():
             if recipe.name == "fp32":
-                shutil.copyfile(path, self.folder / path.name)
+                for part in (path, *path.parent.glob(f"{path.name}.data")):  # ONNX keeps large weights beside
+                    shutil.copyfile(part, self.folder / part.name)
                 check_artifact(path, recipe, "float")
                 yield self._artifact(self.folder / path.name, target, recipe, measured, exported.notes)
             else:
@@ -155,7 +156,7 @@ class _Conversion:
         path = self.folder / f"{self.name}.{recipe.name}{FORMAT_SUFFIXES[target]}"
         io = self.request.io if recipe.name == "int8" else "float"
         samples = None
-        if recipe.static and self.data.calibration is not None:
+        if recipe.weight_bits == 8 and self.data.calibration is not None:  # it also guides the rounding of weights
             samples = CalibrationFeeds(self.data.calibration, self.task.spec, measured.inputs)
         with self.stages.stage(f"{target}: {recipe.name}"):
             report = quantize(float_path, path, recipe, samples, io=io)
