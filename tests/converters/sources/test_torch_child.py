@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,28 @@ def test_a_class_that_cannot_be_imported_is_explained(
         open_source(here / "module.pt", TRUSTED)
     assert "folder that holds the model's code" in str(caught.value.remedy)
     assert os.listdir(tmp_path) == []
+
+
+class _Call:
+    """A pickle that calls a function when it is opened."""
+
+    def __init__(self, function: Callable[..., Any], argument: object) -> None:
+        self.call = (function, (argument,))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize(("function", "argument"), [(os.system, "true"), (eval, "1")], ids=["blocked", "not allowed"])
+def test_the_function_that_a_pickle_names_is_told(
+    torch: Any, tmp_path: Path, function: Callable[..., Any], argument: str
+) -> None:
+    torch.save(_Call(function, argument), tmp_path / "net.pt")
+    with pytest.raises(ModelRefused, match=rf"was not opened \(.*GLOBAL (posix\.)?{function.__name__} "):
+        open_source(tmp_path / "net.pt")
+
+
+def test_a_child_that_dies_is_told(torch: Any, tmp_path: Path) -> None:
+    torch.save(_Call(os._exit, 7), tmp_path / "net.pt")
+    with pytest.raises(ModelRefused, match=r"net\.pt: the child process that opened it ended with status 7"):
+        open_source(tmp_path / "net.pt", TRUSTED)

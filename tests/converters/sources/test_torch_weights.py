@@ -141,3 +141,21 @@ def test_torchscript_is_explained(torch: Any, net: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"net\.pt is a TorchScript archive") as caught:
         open_source(tmp_path / "net.pt", SourceOptions(inputs=SHAPE, trust_pickle=True))
     assert "torch.export.save" in str(caught.value.remedy)
+
+
+def test_what_is_no_pickle_is_damaged_and_no_matter_of_trust(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(b"\xfd\xfe\xff" * 100)
+    with pytest.raises(ModelRefused, match=r"net\.pth \(300 bytes\) cannot be read") as caught:
+        open_source(tmp_path / "net.pth")
+    assert "trust" not in str(caught.value)
+
+
+def test_a_newer_pickle_protocol_is_a_matter_of_trust(torch: Any, net: Any, fresh: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(net.state_dict(), path, pickle_protocol=4)
+    with pytest.raises(ModelRefused, match="Unsupported operand") as caught:
+        opened(fresh, path)
+    assert "--trust-pickle" in str(caught.value.remedy)
+    with open_source(fresh, SourceOptions(weights=path, inputs=SHAPE, trust_pickle=True)) as source:
+        answer = source.run({"input": np.ones((1, 3), np.float32)})["output"]
+    np.testing.assert_allclose(answer, net(torch.ones(1, 3)).detach(), rtol=1e-6)
