@@ -90,6 +90,21 @@ def test_a_member_outside_is_refused(program: Path, elsewhere: Path, member: str
     assert [item.name for item in elsewhere.iterdir()] == ["net.pt2"]
 
 
+@pytest.mark.parametrize("attack", ["link", "bomb"])
+def test_archive_attacks_are_refused(program: Path, elsewhere: Path, attack: str) -> None:
+    """Fault 13."""
+    path = rewritten(program, elsewhere / "net.pt2", lambda _, content: content)
+    member = zipfile.ZipInfo("net/data/weights/weight_9")
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.external_attr = (0o120777 if attack == "link" else 0o100644) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member, b"/etc/passwd" if attack == "link" else bytes(65 << 20))
+    with pytest.raises(ModelRefused, match=r"weight_9' (is a symbolic link|.*a decompression bomb)") as caught:
+        open_source(path)
+    assert caught.value.exit_code == 3
+    assert [item.name for item in elsewhere.iterdir()] == ["net.pt2"]
+
+
 SYMBOL = b"Symbol('"
 ATTACKS: dict[str, tuple[Rewrite, str]] = {
     "size expression": (
