@@ -131,13 +131,6 @@ def test_a_damaged_graph_is_refused(saved: Path, cut_short: Callable[[Path], str
         open_source(saved)
 
 
-def test_cut_variables_are_refused(saved: Path) -> None:
-    path = saved / "variables/variables.data-00000-of-00001"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ModelRefused, match="net"):
-        open_source(saved)
-
-
 def test_a_link_out_of_the_folder_is_refused(saved: Path, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere.bin"
     path = saved / "variables/variables.data-00000-of-00001"
@@ -174,3 +167,44 @@ def test_state_of_an_old_optimizer_is_left_out_and_said(realpack: Path) -> None:
         assert source.path == path
         assert source.notes == ("76 tensors of the optimizer's state left out, of no use after training",)
     assert not copy.exists()
+
+
+@pytest.mark.parametrize("file", ["variables.index", "variables.data-00000-of-00001"])
+def test_cut_variables_are_refused_with_the_folder_s_size(
+    saved: Path, file: str, cut_short: Callable[[Path], str]
+) -> None:
+    cut_short(saved / "variables" / file)
+    with pytest.raises(ModelRefused, match=r"^net \([\d,]+ bytes\) cannot be read"):
+        open_source(saved)
+
+
+def test_without_a_default_the_choice_is_the_users(tf: Any, tmp_path: Path) -> None:
+    net = tf.Module()
+    net.one = tf.Variable(1.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([1], name="x")])  # type: ignore[untyped-decorator]
+    def add(x: Any) -> Any:
+        return {"y": x + net.one}
+
+    tf.saved_model.save(net, str(tmp_path / "two"), signatures={"first": add, "second": add})
+    with pytest.raises(UsageError, match=r"no signature 'serving_default' in two; expected first, second"):
+        open_source(tmp_path / "two")
+    tf.saved_model.save(net, str(tmp_path / "single"), signatures={"only": add})
+    with open_source(tmp_path / "single") as source:
+        assert isinstance(source, SavedModelSource)
+        assert source.signature == "only"
+
+
+def test_a_dtype_that_contradicts_the_signature_is_refused(saved: Path) -> None:
+    with pytest.raises(UsageError, match="dtype int32 for 'rows'; expected float32"):
+        open_source(saved, SourceOptions(inputs=(InputHint((1, 3), "rows", "int32"),)))
+
+
+def test_a_keras_export_answers_as_the_model(keras: Any, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.export(tmp_path / "net", verbose=False)
+    rows = np.ones((2, 3), np.float32)
+    with open_source(tmp_path / "net") as source:
+        (answer,) = source.run({source.inputs[0].name: rows}).values()
+        assert source.parameters == 8
+    np.testing.assert_allclose(answer, model(rows), rtol=1e-6)
