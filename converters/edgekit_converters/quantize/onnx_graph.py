@@ -168,6 +168,8 @@ class OnnxGraph(FloatGraph):
         if weight is None or weight.data_type != 1 or len(weight.dims) < 2:
             return None
         values = attributes(node)
+        if values.get("transA") or (node.op_type == "MatMul" and len(weight.dims) != 2):
+            return None
         axis = 0 if node.op_type == "Conv" or values.get("transB") else len(weight.dims) - 1
         bias = node.input[2] if len(node.input) > 2 and node.input[2] in self._initializers else None
         window = self._window(node, list(weight.dims), values) if node.op_type == "Conv" else None

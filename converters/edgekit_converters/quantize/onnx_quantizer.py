@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.engine import ONNX_IO_METADATA
+from edgekit.engine import ONNX_IO_METADATA, Array
 from edgekit.errors import QualityError
 from edgekit_converters.quantize.graph import Layer
 from edgekit_converters.quantize.onnx_graph import OnnxGraph
 from edgekit_converters.quantize.policy import Placement
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.recipes import IoType, Recipe
-from edgekit_converters.quantize.weights import WEIGHT_STEPS, along, channel_maxima, weight_scales
+from edgekit_converters.quantize.weights import WEIGHT_STEPS, along, channel_maxima
 
 _OPERATORS = [
     *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid"),
@@ -128,7 +128,13 @@ def _store_embeddings(model: Any) -> None:
 
 
 def quantize_static(
-    graph: OnnxGraph, recipe: Recipe, io_type: IoType, ranges: Mapping[str, Range], placement: Placement
+    graph: OnnxGraph,
+    recipe: Recipe,
+    io_type: IoType,
+    ranges: Mapping[str, Range],
+    *,
+    placement: Placement,
+    scales: Mapping[str, Array],
 ) -> Any:
     """Return the model in ``int8`` or ``int8-int16`` as QuantizeLinear/DequantizeLinear pairs.
 
@@ -138,6 +144,7 @@ def quantize_static(
         io_type: ``int8`` makes the edges of the graph integers.
         ranges: Range of every activation.
         placement: What stays in float.
+        scales: Name of a weight -> scale of each output channel.
 
     Raises:
         QualityError: ONNX Runtime's quantizer cannot handle the model.
@@ -151,10 +158,12 @@ def quantize_static(
     wide = recipe.activation_bits == 16
     narrow = QuantType.QInt8 if io_type == "int8" or placement.attention else QuantType.QUInt8
     options = {
-        "TensorQuantOverrides": _weight_overrides(graph, recipe, ranges, placement),
+        "TensorQuantOverrides": _weight_overrides(graph, scales),
         "ActivationSymmetric": wide,
         "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm", "Conv"] if placement.attention else [],
         "MatMulConstBOnly": placement.attention,
+        # A transpose or reshape right behind the input has to be integer for the input to be.
+        "ForceQuantizeNoInputCheck": io_type == "int8",
     }
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
@@ -173,6 +182,7 @@ def quantize_static(
     for layer in graph.layers:
         if layer.name in placement.last_layers:
             _leave_output_float(quantized, layer.output)
+    _store_embeddings(quantized)
     if io_type == "int8":
         _integer_edges(quantized)
     return _sorted(quantized)
@@ -186,29 +196,23 @@ def _sorted(model: Any) -> Any:
     return model
 
 
-def _weight_overrides(
-    graph: OnnxGraph, recipe: Recipe, ranges: Mapping[str, Range], placement: Placement
-) -> dict[str, list[dict[str, Any]]]:
+def _weight_overrides(graph: OnnxGraph, scales: Mapping[str, Array]) -> dict[str, list[dict[str, Any]]]:
     """Scales of the weights, channel by channel, as the quantizer takes them."""
     from onnxruntime.quantization import QuantType
 
-    found: dict[str, list[dict[str, Any]]] = {}
-    for layer in graph.layers:
-        if layer.name in placement.float_nodes:
-            continue
-        scales = weight_scales(graph, layer, ranges, levels=2**recipe.activation_bits).astype(np.float32)
-        if layer.weight in found:  # two layers share the weight: the larger scale serves both biases
-            scales = np.maximum(scales, np.array([channel["scale"] for channel in found[layer.weight]]))
-        found[layer.weight] = [
+    return {
+        layer.weight: [
             {
                 "axis": layer.weight_axis,
                 "scale": np.array(scale, np.float32),
                 "zero_point": np.array(0, np.int8),
                 "quant_type": QuantType.QInt8,
             }
-            for scale in scales
+            for scale in scales[layer.weight]
         ]
-    return found
+        for layer in graph.layers
+        if layer.weight in scales
+    }
 
 
 def _leave_output_float(model: Any, name: str) -> None:

@@ -43,6 +43,9 @@ class Placement:
     notes: tuple[str, ...]
 
 
+NOTHING_IN_FLOAT = Placement(frozenset(), frozenset(), attention=False, notes=())
+
+
 def place(graph: FloatGraph, io: IoType) -> Placement:
     """Decide what stays in float under a static integer recipe.
 
@@ -61,7 +64,9 @@ def place(graph: FloatGraph, io: IoType) -> Placement:
     notes = []
     if attention:
         left = _operators(node for node in graph.nodes if node.name in stays)
-        notes.append(f"a transformer: only layers with weights run in int8, in float stay {left}")
+        notes.append(
+            f"a transformer: only layers with weights run in int8, in float stay {left}; dynamic-int8 is often closer"
+        )
     elif stays:
         left = _operators(node for node in graph.nodes if node.name in stays)
         notes.append(f"after the last weights, in float: {left}")

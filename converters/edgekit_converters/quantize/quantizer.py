@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from edgekit.atomic import atomic_file
-from edgekit.engine import format_of
+from edgekit.engine import Array, format_of
 from edgekit.errors import DataRefused, UsageError
 from edgekit_converters.quantize import onnx_quantizer, tflite_quantizer
 from edgekit_converters.quantize.calibration import CalibrationSummary, Samples, check_samples
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of, prepared
-from edgekit_converters.quantize.policy import Placement, place, uneven_concatenations
+from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
 from edgekit_converters.quantize.ranges import Range, RangeObserver, RangeRule
 from edgekit_converters.quantize.recipes import IoType, Recipe
+from edgekit_converters.quantize.rounding import compensated_weights
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
+from edgekit_converters.quantize.weights import weight_scales
 
-DEFAULT_RULE: RangeRule = "percentile"
+Rounding = Literal["nearest", "compensated"]
 """The best on MobileNetV2 and EfficientNet-Lite0, judged on calibration photos left out of calibration."""
 
 
@@ -51,6 +56,7 @@ class Plan:
         placement: What stays in float.
         calibration: What the check of the samples found.
         rule: Range rule applied inside the model.
+        scales: Name of a weight -> scale of each output channel, float64.
         notes: For the user.
     """
 
@@ -58,6 +64,7 @@ class Plan:
     placement: Placement
     calibration: CalibrationSummary
     rule: RangeRule
+    scales: Mapping[str, Array]
     notes: tuple[str, ...]
 
 
@@ -68,7 +75,8 @@ def quantize(
     samples: Samples | None,
     *,
     io: IoType = "float",
-    rule: RangeRule = DEFAULT_RULE,
+    rule: RangeRule | None = None,
+    rounding: Rounding = "compensated",
     threads: int | None = None,
 ) -> QuantizeReport:
     """Write a float ``.tflite`` or ``.onnx`` artifact in a recipe.
@@ -77,10 +85,13 @@ def quantize(
         float_path: The float artifact.
         out: File to write, of the same format; replaced atomically.
         recipe: Any but ``fp32``.
-        samples: Calibration data for static recipes: artifact tensor name -> array with a batch of one. Gone
-            through twice.
+        samples: Calibration data: artifact tensor name -> array with a batch of one. Gone through several times.
+            Static recipes need it; ``dynamic-int8`` rounds its weights better with it.
         io: ``int8`` makes inputs and outputs integers, for microcontrollers and accelerators.
-        rule: How ranges inside the model are chosen; inputs, outputs and 16-bit activations keep all values.
+        rule: How ranges inside the model are chosen; left out, see :func:`range_rule`. Inputs, outputs and 16-bit
+            activations keep all values.
+        rounding: How weights are rounded where there are samples: each to its ``nearest`` step, or ``compensated``
+            so that the errors of a layer cancel on the calibration data.
         threads: Threads of the engine that collects ranges.
 
     Raises:
@@ -98,25 +109,32 @@ def quantize(
         graph = OnnxGraph(float_path, model, threads=threads)
     with closing(graph):
         plan = None
-        if recipe.static and samples is not None:
+        if samples is not None and recipe.weight_bits == 8:
             plan = calibrate(graph, recipe, samples, io=io, rule=rule)
+            if rounding == "compensated":
+                compensated_weights(graph, samples, plan.scales)
         data = _written(graph, recipe, io, plan)
     with atomic_file(out) as temporary:
         temporary.write_bytes(data)
     notes = (*(plan.notes if plan else ()), *_format_notes(graph, recipe))
-    return QuantizeReport(recipe.name, io, plan.calibration if plan else None, plan.rule if plan else None, notes)
+    rule_used = plan.rule if plan and recipe.static else None
+    return QuantizeReport(recipe.name, io, plan.calibration if plan else None, rule_used, notes)
 
 
 def _written(graph: FloatGraph, recipe: Recipe, io: IoType, plan: Plan | None) -> bytes:
     """The artifact's bytes."""
     if isinstance(graph, TFLiteGraph):
-        if plan is None:
+        if plan is None or not recipe.static:
             return tflite_quantizer.quantize_weights(graph, recipe)
-        return tflite_quantizer.quantize_static(graph, recipe, io, plan.ranges, plan.placement)
+        return tflite_quantizer.quantize_static(
+            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales
+        )
     if not isinstance(graph, OnnxGraph):
         raise TypeError(type(graph))
-    if plan is not None:
-        model = onnx_quantizer.quantize_static(graph, recipe, io, plan.ranges, plan.placement)
+    if plan is not None and recipe.static:
+        model = onnx_quantizer.quantize_static(
+            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales
+        )
     elif recipe.weight_bits == 16:
         model = onnx_quantizer.quantize_half(graph)
     else:
@@ -159,9 +177,9 @@ def _format_notes(graph: FloatGraph, recipe: Recipe) -> tuple[str, ...]:
 
 
 def calibrate(
-    graph: FloatGraph, recipe: Recipe, samples: Samples, *, io: IoType = "float", rule: RangeRule = DEFAULT_RULE
+    graph: FloatGraph, recipe: Recipe, samples: Samples, *, io: IoType = "float", rule: RangeRule | None = None
 ) -> Plan:
-    """Check the samples, run the float model on each, and choose ranges.
+    """Check the samples; for a static recipe, run the float model on each and choose ranges.
 
     Memory is that of one sample's activations and 64 KiB a tensor, whatever the number of samples.
 
@@ -169,19 +187,43 @@ def calibrate(
         DataRefused: Samples that cannot calibrate.
     """
     summary = check_samples(samples, graph.inputs)
+    if not recipe.static:
+        return Plan({}, NOTHING_IN_FLOAT, summary, "minmax", _scales(graph, {}, NOTHING_IN_FLOAT, 256), summary.notes)
     placement = place(graph, io)
     watched = _watched(graph, placement)
     observer = RangeObserver()
     for sample in samples:
         observer.add(graph.watch(sample, watched))
     levels = 2**recipe.activation_bits
-    inner: RangeRule = rule if recipe.activation_bits == 8 else "minmax"
+    inner = rule or range_rule(recipe, placement)
     ranges = observer.ranges(inner, levels=levels)
     whole = {*graph.outputs, *(info.name for info in graph.inputs), *_read_in_float(graph, placement)}
     for name in whole & set(ranges):
         ranges[name] = observer.tensors[name].range("minmax")
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
-    return Plan(ranges, placement, summary, inner, notes)
+    return Plan(ranges, placement, summary, inner, _scales(graph, ranges, placement, levels), notes)
+
+
+def _scales(graph: FloatGraph, ranges: Mapping[str, Range], placement: Placement, levels: int) -> dict[str, Array]:
+    """Scales of all weights that are stored in int8; layers that share a weight share the larger scale."""
+    found: dict[str, Array] = {}
+    for layer in graph.layers:
+        if layer.name not in placement.float_nodes:
+            scales = weight_scales(graph, layer, ranges, levels=levels)
+            found[layer.weight] = np.maximum(scales, found.get(layer.weight, 0.0))
+    return found
+
+
+def range_rule(recipe: Recipe, placement: Placement) -> RangeRule:
+    """The rule that measured best, judged on calibration data left out of calibration.
+
+    Convolutional networks: the middle 99.99 %. Transformers: least squares, since a few channels with large values
+    carry meaning there (MiniLM: relative L2 0.10 instead of 0.26). 16 bits: everything, nothing is gained by
+    clipping.
+    """
+    if recipe.activation_bits == 16:
+        return "minmax"
+    return "mse" if placement.attention else "percentile"
 
 
 def _watched(graph: FloatGraph, placement: Placement) -> list[str]:

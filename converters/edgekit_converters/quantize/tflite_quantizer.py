@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.engine import Array
 from edgekit.errors import QualityError
 from edgekit_converters.quantize.policy import Placement
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.recipes import IoType, Recipe
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph, packed, read_flatbuffer_bytes, tensor_name
-from edgekit_converters.quantize.weights import WEIGHT_STEPS, along, weight_scales
+from edgekit_converters.quantize.weights import WEIGHT_STEPS, along
 
 
 def quantize_weights(graph: TFLiteGraph, recipe: Recipe) -> bytes:
@@ -33,7 +34,13 @@ def quantize_weights(graph: TFLiteGraph, recipe: Recipe) -> bytes:
 
 
 def quantize_static(
-    graph: TFLiteGraph, recipe: Recipe, io_type: IoType, ranges: Mapping[str, Range], placement: Placement
+    graph: TFLiteGraph,
+    recipe: Recipe,
+    io_type: IoType,
+    ranges: Mapping[str, Range],
+    *,
+    placement: Placement,
+    scales: Mapping[str, Array],
 ) -> bytes:
     """Write ``int8`` or ``int8-int16``: integer weights and activations.
 
@@ -43,6 +50,7 @@ def quantize_static(
         io_type: ``float`` puts QUANTIZE and DEQUANTIZE at the edges, ``int8`` makes the edges integers.
         ranges: Range of every activation.
         placement: What stays in float.
+        scales: Name of a weight -> scale of each output channel.
 
     Returns:
         The flatbuffer.
@@ -62,9 +70,10 @@ def quantize_static(
     if placement.float_nodes:
         scope = _scope(graph, placement.float_nodes)
         manager.add_quantization_config(scope, operation.ALL_SUPPORTED, algorithm_key=leave)
+    manager.add_dynamic_config("^s0", operation.EMBEDDING_LOOKUP, num_bits=8)
     if placement.last_layers:
         manager.add_dynamic_config(_scope(graph, placement.last_layers), operation.ALL_SUPPORTED, num_bits=8)
-    return _quantized(graph, manager, _statistics(graph, recipe, ranges, placement))
+    return _quantized(graph, manager, _statistics(graph, ranges, scales))
 
 
 def _label(index: int) -> str:
@@ -77,7 +86,7 @@ def _scope(graph: TFLiteGraph, nodes: Collection[str]) -> str:
 
 
 def _statistics(
-    graph: TFLiteGraph, recipe: Recipe, ranges: Mapping[str, Range], placement: Placement
+    graph: TFLiteGraph, ranges: Mapping[str, Range], scales: Mapping[str, Array]
 ) -> dict[str, dict[str, Any]]:
     """Minimum and maximum of activations and of weights a channel, as the quantizer takes them."""
     found: dict[str, dict[str, Any]] = {}
@@ -85,12 +94,9 @@ def _statistics(
         low, high = np.array([span.low], np.float32), np.array([span.high], np.float32)
         found[_label(graph.index(name))] = {"min": low, "max": high}
     for layer in graph.layers:
-        if layer.name in placement.float_nodes | placement.last_layers:
-            continue
-        scales = weight_scales(graph, layer, ranges, levels=2**recipe.activation_bits)
-        weight = graph.weight(layer.weight)
-        bound = along(scales * WEIGHT_STEPS, layer.weight_axis, weight.ndim).astype(np.float32)
-        found[_label(graph.index(layer.weight))] = {"min": -bound, "max": bound}
+        if layer.weight in scales:
+            bound = along(scales[layer.weight] * WEIGHT_STEPS, layer.weight_axis, graph.weight(layer.weight).ndim)
+            found[_label(graph.index(layer.weight))] = {"min": -bound, "max": bound}
     return found
 
 
