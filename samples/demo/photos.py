@@ -27,7 +27,6 @@ FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 CALIBRATION = (
     "skimage/astronaut.png",
     "skimage/brick.png",
-    "skimage/camera.png",
     "skimage/coins.png",
     "skimage/grass.png",
     "skimage/gravel.png",
@@ -37,9 +36,16 @@ CALIBRATION = (
     "skimage/motorcycle_left.png",
     "skimage/motorcycle_right.png",
     "skimage/retina.jpg",
+    "sklearn/china.jpg",
+)
+# Photos of things that ImageNet has a class for: on others the original itself wavers, and a tie says nothing.
+PARITY = (
+    "skimage/camera.png",
+    "skimage/chelsea.png",
+    "skimage/coffee.png",
+    "skimage/rocket.jpg",
     "sklearn/flower.jpg",
 )
-PARITY = ("skimage/chelsea.png", "skimage/coffee.png", "skimage/rocket.jpg", "sklearn/china.jpg")
 TO_CLASSIFY = {
     "cat.png": "skimage/chelsea.png",
     "coffee.png": "skimage/coffee.png",
@@ -49,16 +55,16 @@ TO_CLASSIFY = {
     "motorcycle.png": "skimage/motorcycle_left.png",
 }
 CALIBRATION_CROPS = 8
-PARITY_CROPS = 16
+PARITY_CROPS = 12
 
 
 def calibration() -> Iterator[NDArray[np.uint8]]:
-    """Yield 104 crops of 13 photos, ``(height, width, 3)`` uint8 RGB; the same ones each time."""
+    """Yield 96 crops of 12 photos, ``(height, width, 3)`` uint8 RGB; the same ones each time."""
     return crops(CALIBRATION, CALIBRATION_CROPS, seed=1)
 
 
 def parity() -> Iterator[NDArray[np.uint8]]:
-    """Yield 64 crops of 4 other photos, ``(height, width, 3)`` uint8 RGB; the same ones each time."""
+    """Yield 60 crops of 5 other photos, ``(height, width, 3)`` uint8 RGB; the same ones each time."""
     return crops(PARITY, PARITY_CROPS, seed=2)
 
 

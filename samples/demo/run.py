@@ -43,8 +43,8 @@ class Step:
 STEPS = (
     Step("Real photos that scikit-image and scikit-learn ship", f"python samples/demo/photos.py {OUTPUT}"),
     Step(
-        "EfficientNet-Lite0, a PyTorch network trained on ImageNet: calibrate with 104 crops of 13 photos,"
-        " compare on 64 crops of 4 others",
+        "EfficientNet-Lite0, a PyTorch network trained on ImageNet: calibrate with 96 crops of 12 photos,"
+        " compare on 60 crops of 5 others",
         "edgekit convert samples/demo/efficientnet_lite0.py:build --input-shape 1,3,224,224 --preset efficientnet-lite"
         f" --labels {OUTPUT}/imagenet-labels.txt {RECIPES} --calibration samples/demo/photos.py:calibration"
         f" --eval samples/demo/photos.py:parity --name efficientnet-lite0 -o {NETWORK}",
@@ -145,9 +145,9 @@ def main() -> int:
     print(summary([Path(NETWORK), Path(DIGITS, "digits.bundle")], seconds))
     print(
         f"\nLook at {OUTPUT}/classified.jpg: the photos with what the int8 network says.\n"
-        f"Next: copy a .bundle folder to a Raspberry Pi or a Jetson, `pip install 'edgekit-ai[litert]'` there, and\n"
-        f"  edgekit verify efficientnet-lite0.bundle\n"
-        f"  edgekit run efficientnet-lite0.bundle photo.jpg"
+        f"Next: copy {NETWORK} to a Raspberry Pi or a Jetson, install edgekit there (README: Install), and\n"
+        f"  edgekit verify {Path(NETWORK).name}\n"
+        f"  edgekit run {Path(NETWORK).name} photo.jpg"
     )
     return 0
 

@@ -76,7 +76,7 @@ def build() -> keras.Model:
     import keras
 
     layers: list[Any] = [
-        keras.Input((SIDE, SIDE, 3)),
+        keras.Input((SIDE, SIDE, 3), name="picture"),
         keras.layers.RandomRotation(0.04, seed=SEED),
         keras.layers.RandomTranslation(0.08, 0.08, seed=SEED),
         keras.layers.RandomZoom(0.1, seed=SEED),
@@ -87,7 +87,7 @@ def build() -> keras.Model:
         keras.layers.Flatten(),
         keras.layers.Dropout(0.5, seed=SEED),
         keras.layers.Dense(512, activation="relu"),
-        keras.layers.Dense(len(CLASSES), activation="softmax"),
+        keras.layers.Dense(len(CLASSES), activation="softmax", name="digit"),
     ]
     return keras.Sequential(layers, name="digits")
 
