@@ -20,7 +20,7 @@ from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNE
 from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
 from edgekit_converters.quantize.ranges import Range, RangeObserver, RangeRule
 from edgekit_converters.quantize.recipes import IoType, Recipe
-from edgekit_converters.quantize.rounding import compensated_weights
+from edgekit_converters.quantize.rounding import compensate
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
 from edgekit_converters.quantize.weights import weight_scales
 
@@ -112,7 +112,7 @@ def quantize(
         if samples is not None and recipe.weight_bits == 8:
             plan = calibrate(graph, recipe, samples, io=io, rule=rule)
             if rounding == "compensated":
-                compensated_weights(graph, samples, plan.scales)
+                compensate(graph, samples, plan.scales)
         data = _written(graph, recipe, io, plan)
     with atomic_file(out) as temporary:
         temporary.write_bytes(data)

@@ -27,33 +27,38 @@ _PASSES = 6
 _MOMENT_BYTES = 256 * 2**20
 
 
-def compensated_weights(graph: FloatGraph, samples: Samples, scales: Mapping[str, Array]) -> dict[str, Array]:
-    """Round the weights of all layers that have scales, and leave the rounded weights in the graph.
+def compensate(graph: FloatGraph, samples: Samples, scales: Mapping[str, Array]) -> None:
+    """Round the weights of all layers that have scales, correct their biases, and leave both in the graph.
 
     Layers are taken in the order they run, a few a pass over the samples, so that later ones see the inputs which
-    the rounded earlier ones give.
+    the rounded earlier ones give. A bias takes up what the rounding would still move the mean of its channel by.
 
     Args:
-        graph: The float graph; its weights are replaced.
+        graph: The float graph; its weights and biases are replaced.
         samples: Calibration data, gone through about six times.
         scales: Name of a weight -> scale of each output channel.
-
-    Returns:
-        Name of a weight -> rounded weight, float32, of its shape: integers up to 127 times the scales.
     """
-    rounded: dict[str, Array] = {}
     for group in _passes(graph, [layer for layer in graph.layers if layer.weight in scales]):
-        moments = _second_moments(graph, samples, group)
-        found = {layer.weight: _rounded(graph, layer, moments[layer.weight], scales[layer.weight]) for layer in group}
-        graph.replace_weights(found)
-        rounded.update(found)
-    return rounded
+        gathered = {layer: _Gathered() for layer in group}
+        _gather(graph, samples, gathered)
+        changed: dict[str, Array] = {}
+        for layer, sums in gathered.items():
+            changed.update(_compensated(graph, layer, sums, scales[layer.weight]))
+        graph.replace_weights(changed)
 
 
-def _rounded(graph: FloatGraph, layer: Layer, moments: Array, scales: Array) -> Array:
+def _compensated(graph: FloatGraph, layer: Layer, sums: _Gathered, scales: Array) -> dict[str, Array]:
+    """New weight and bias of a layer."""
     weight = graph.weight(layer.weight)
     matrix = as_matrix(layer, weight)
-    return from_matrix(layer, round_matrix(matrix, moments, scales.reshape(matrix.shape[0], -1, 1)), weight.shape)
+    rounded = round_matrix(matrix, sums.moments, scales.reshape(matrix.shape[0], -1, 1))
+    found = {layer.weight: from_matrix(layer, rounded, weight.shape)}
+    if layer.bias is not None:
+        bias = graph.weight(layer.bias)
+        moved = (matrix - rounded) @ sums.mean[..., None]
+        if bias.size == moved.size:
+            found[layer.bias] = (bias + moved.reshape(bias.shape)).astype(np.float32)
+    return found
 
 
 def _passes(graph: FloatGraph, layers: Sequence[Layer]) -> Iterator[list[Layer]]:
@@ -73,17 +78,38 @@ def _passes(graph: FloatGraph, layers: Sequence[Layer]) -> Iterator[list[Layer]]
         yield group
 
 
-def _second_moments(graph: FloatGraph, samples: Samples, layers: Sequence[Layer]) -> dict[str, Array]:
-    """Sum of outer products of what each layer's weights are multiplied with, float64."""
-    found: dict[str, Array] = {}
-    names = list(dict.fromkeys(layer.input for layer in layers))
+class _Gathered:
+    """Sums over what a layer's weights are multiplied with.
+
+    Attributes:
+        moments: Sum of outer products of the rows, float64, ``(groups, columns, columns)``.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._total: Array = np.zeros(())
+        self.moments: Array = np.zeros(())
+
+    def add(self, rows: Array) -> None:
+        """Add rows ``(groups, positions, columns)``."""
+        self._count += rows.shape[1]
+        self._total = self._total + rows.sum(1, dtype=np.float64)
+        self.moments = self.moments + np.matmul(rows.transpose(0, 2, 1), rows)
+
+    @property
+    def mean(self) -> Array:
+        """Mean row of each group, ``(groups, columns)``."""
+        return self._total / self._count
+
+
+def _gather(graph: FloatGraph, samples: Samples, gathered: Mapping[Layer, _Gathered]) -> None:
+    """Go through the samples once."""
+    names = list(dict.fromkeys(layer.input for layer in gathered))
     for sample in samples:
         values = graph.watch(sample, names)
-        generator = np.random.default_rng(_seed(sample))
-        for layer in layers:
-            rows = layer_inputs(layer, values[layer.input], generator)
-            found[layer.weight] = found.get(layer.weight, 0.0) + np.matmul(rows.transpose(0, 2, 1), rows)
-    return found
+        seed = _seed(sample)
+        for layer, sums in gathered.items():
+            sums.add(layer_inputs(layer, values[layer.input], np.random.default_rng(seed)))
 
 
 def _seed(sample: Feeds) -> int:
