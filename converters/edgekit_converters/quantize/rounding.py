@@ -38,13 +38,19 @@ def compensate(graph: FloatGraph, samples: Samples, scales: Mapping[str, Array])
         samples: Calibration data, gone through about six times.
         scales: Name of a weight -> scale of each output channel.
     """
-    for group in _passes(graph, [layer for layer in graph.layers if layer.weight in scales]):
+    layers = [layer for layer in graph.layers if layer.weight in scales and _is_known(graph, layer)]
+    for group in _passes(graph, layers):
         gathered = {layer: _Gathered() for layer in group}
         _gather(graph, samples, gathered)
         changed: dict[str, Array] = {}
         for layer, sums in gathered.items():
             changed.update(_compensated(graph, layer, sums, scales[layer.weight]))
         graph.replace_weights(changed)
+
+
+def _is_known(graph: FloatGraph, layer: Layer) -> bool:
+    """Whether the layer's patches can be taken; convolutions in one or three dimensions round to nearest."""
+    return layer.window is not None or graph.weight(layer.weight).ndim == 2
 
 
 def _compensated(graph: FloatGraph, layer: Layer, sums: _Gathered, scales: Array) -> dict[str, Array]:
