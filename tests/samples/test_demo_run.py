@@ -94,3 +94,11 @@ def test_the_sheet_is_written_as_a_picture(tmp_path: Path) -> None:
 
     sheet.main(tmp_path / "a" / "s.jpg", [locate("skimage/coffee.png")] * 2, columns=2, height=64)
     assert read_image(tmp_path / "a" / "s.jpg").shape == (64, 2 * 96 + sheet.GAP, 3)
+
+
+def test_the_commands_of_the_sample_s_readme_exist() -> None:
+    text = (demo.ROOT / "samples/image_classification/README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 4
+    for command in commands:
+        test_every_command_is_one_that_exists(demo.Step("", command))
