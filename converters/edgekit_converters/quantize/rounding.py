@@ -21,6 +21,9 @@ from edgekit_converters.quantize.weights import WEIGHT_STEPS
 DAMPING = 0.01
 """Part of the mean of H's diagonal that is added to it."""
 _POSITIONS = 600
+# Positions of a sample for each input of a row: second moments of 9 taps need fewer than those of 960 channels.
+_POSITIONS_PER_COLUMN = 8
+_FEWEST_POSITIONS = 64
 _BLOCK = 64
 _PASSES = 6
 # Second moments held at once, float64: the memory of a pass.
@@ -152,7 +155,9 @@ def _patches(window: Window, image: Array, generator: np.random.Generator) -> Ar
         for size, tap, stride in zip(padded.shape, taps, window.strides, strict=False)
     ]
     total = counts[0] * counts[1]
-    chosen = np.arange(total) if total <= _POSITIONS else generator.choice(total, _POSITIONS, replace=False)
+    weighed = window.kernel[0] * window.kernel[1] * image.shape[2] // window.groups
+    limit = min(_POSITIONS, max(_FEWEST_POSITIONS, _POSITIONS_PER_COLUMN * weighed))
+    chosen = np.arange(total) if total <= limit else generator.choice(total, limit, replace=False)
     rows, columns = np.divmod(chosen, counts[1])
     found = padded[
         (rows * window.strides[0])[:, None, None] + taps[0][None, :, None],
