@@ -46,12 +46,12 @@ class Placement:
 NOTHING_IN_FLOAT = Placement(frozenset(), frozenset(), attention=False, notes=())
 
 
-def place(graph: FloatGraph, io: IoType) -> Placement:
+def place(graph: FloatGraph, io: IoType, *, activation_bits: int = 8) -> Placement:
     """Decide what stays in float under a static integer recipe.
 
     With float inputs and outputs, the cheap operators after the last weights stay in float, and the last dense
     layers give float results: on an int8 grid many of 1000 logits tie, a softmax cannot tell 0.998 from 1, and
-    one scale over concatenated boxes and scores rounds the scores away.
+    one scale over concatenated boxes and scores rounds the scores away. A 16-bit grid is fine enough for logits.
 
     In transformers everything but the layers with weights stays in float: softmax, normalization and GELU do
     not survive an int8 grid (MobileBERT: F1 88.8 to 2.1 in the TFLite documentation).
@@ -59,7 +59,7 @@ def place(graph: FloatGraph, io: IoType) -> Placement:
     layers = {layer.name for layer in graph.layers}
     tail = _tail(graph.nodes) if io == "float" else frozenset()
     attention = _has_attention(graph.nodes)
-    last = _last_dense(graph, tail) if io == "float" else frozenset()
+    last = _last_dense(graph, tail) if io == "float" and activation_bits == 8 else frozenset()
     stays = {node.name for node in graph.nodes if attention and node.name not in layers} | tail
     notes = []
     if attention:

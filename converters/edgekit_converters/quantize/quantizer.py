@@ -24,6 +24,8 @@ from edgekit_converters.quantize.rounding import compensate
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
 from edgekit_converters.quantize.weights import weight_scales
 
+HEADROOM = 1.5
+"""16-bit grids have steps to spare: values beyond those seen in calibration are not clipped at once."""
 Rounding = Literal["nearest", "compensated"]
 """The best on MobileNetV2 and EfficientNet-Lite0, judged on calibration photos left out of calibration."""
 
@@ -189,7 +191,7 @@ def calibrate(
     summary = check_samples(samples, graph.inputs)
     if not recipe.static:
         return Plan({}, NOTHING_IN_FLOAT, summary, "minmax", _scales(graph, {}, NOTHING_IN_FLOAT, 256), summary.notes)
-    placement = place(graph, io)
+    placement = place(graph, io, activation_bits=recipe.activation_bits)
     watched = _watched(graph, placement)
     observer = RangeObserver()
     for sample in samples:
@@ -200,6 +202,8 @@ def calibrate(
     whole = {*graph.outputs, *(info.name for info in graph.inputs), *_read_in_float(graph, placement)}
     for name in whole & set(ranges):
         ranges[name] = observer.tensors[name].range("minmax")
+    if recipe.activation_bits == 16:
+        ranges = {name: Range(HEADROOM * span.low, HEADROOM * span.high) for name, span in ranges.items()}
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
     return Plan(ranges, placement, summary, inner, _scales(graph, ranges, placement, levels), notes)
 

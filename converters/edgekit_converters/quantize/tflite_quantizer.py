@@ -109,7 +109,7 @@ def _quantized(graph: TFLiteGraph, manager: Any, statistics: dict[str, dict[str,
         try:
             work = quantizer.Quantizer(labelled, manager.get_quantization_recipe())
             result = work.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
-        except (ValueError, RuntimeError, KeyError, IndexError, NotImplementedError, AttributeError) as error:
+        except (ValueError, TypeError, RuntimeError, LookupError, NotImplementedError, AttributeError) as error:
             raise QualityError(
                 f"{graph.path.name} cannot be quantized: {_renamed(str(error), names)}",
                 remedy="use the recipe dynamic-int8 or fp16 for this model",
@@ -122,6 +122,7 @@ def _quantized(graph: TFLiteGraph, manager: Any, statistics: dict[str, dict[str,
 def _labelled(graph: TFLiteGraph) -> tuple[bytes, dict[str, str]]:
     """The model with tensors called s0t0, s0t1, … (names may repeat in TFLite), and label -> name."""
     model = read_flatbuffer_bytes(packed(graph.model), graph.path.name)
+    model.signatureDefs = model.signatureDefs or []  # the quantizer goes through them; older files have none
     names = {}
     for g, subgraph in enumerate(model.subgraphs):
         for i, tensor in enumerate(subgraph.tensors):
