@@ -206,10 +206,9 @@ class OnnxGraph(FloatGraph):
 
             watching = onnx.ModelProto()
             watching.CopyFrom(self.model)
-            present = {value.name for value in watching.graph.output}
-            for name in names:
-                if name not in present:
-                    watching.graph.output.append(onnx.ValueInfoProto(name=name))
+            # With other outputs gone, ONNX Runtime leaves out what only they need.
+            del watching.graph.output[:]
+            watching.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
             # Freed blocks go back at once: the arena would grow to the sum of all activations.

@@ -20,13 +20,15 @@ from edgekit_converters.quantize.weights import WEIGHT_STEPS
 
 DAMPING = 0.01
 """Part of the mean of H's diagonal that is added to it."""
-_POSITIONS = 600
+# Rows drawn from a sample: enough to tell the columns apart, 64 to 600.
+_ROWS_A_COLUMN = 4
+_FEWEST, _MOST = 64, 600
 # Positions of a sample for each input of a row: second moments of 9 taps need fewer than those of 960 channels.
 _POSITIONS_PER_COLUMN = 8
 _FEWEST_POSITIONS = 64
 _BLOCK = 64
 _PASSES = 6
-# Second moments held at once, float64: the memory of a pass.
+# Second moments held at once, float32: the memory of a pass.
 _MOMENT_BYTES = 256 * 2**20
 
 
@@ -77,7 +79,7 @@ def _passes(graph: FloatGraph, layers: Sequence[Layer]) -> Iterator[list[Layer]]
     held = 0
     for layer in layers:
         groups, _, columns = as_matrix(layer, graph.weight(layer.weight)).shape
-        needed = groups * columns * columns * 8
+        needed = groups * columns * columns * 4
         if group and (len(group) == size or held + needed > _MOMENT_BYTES):
             yield group
             group, held = [], 0
@@ -91,19 +93,23 @@ class _Gathered:
     """Sums over what a layer's weights are multiplied with.
 
     Attributes:
-        moments: Sum of outer products of the rows, float64, ``(groups, columns, columns)``.
+        moments: Sum of outer products of the rows, float32, ``(groups, columns, columns)``.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._total: Array = np.zeros(())
-        self.moments: Array = np.zeros(())
+        self.moments: Array = np.zeros((), np.float32)
 
     def add(self, rows: Array) -> None:
         """Add rows ``(groups, positions, columns)``."""
         self._count += rows.shape[1]
         self._total = self._total + rows.sum(1, dtype=np.float64)
-        self.moments = self.moments + np.matmul(rows.transpose(0, 2, 1), rows)
+        # For one matrix numpy notices that both sides are the same and computes half.
+        products = (rows[0].T @ rows[0])[None] if len(rows) == 1 else np.matmul(rows.transpose(0, 2, 1), rows)
+        if not self.moments.shape:
+            self.moments = np.zeros(products.shape, np.float32)
+        self.moments += products
 
     @property
     def mean(self) -> Array:
@@ -127,7 +133,7 @@ def _seed(sample: Feeds) -> int:
 
 
 def layer_inputs(layer: Layer, values: Array, generator: np.random.Generator) -> Array:
-    """What the rows of a layer's weight matrix are multiplied with, at no more than 600 positions.
+    """What the rows of a layer's weight matrix are multiplied with, at 64 to 600 positions.
 
     Args:
         layer: The layer.
@@ -139,9 +145,7 @@ def layer_inputs(layer: Layer, values: Array, generator: np.random.Generator) ->
     """
     if layer.window is None:
         rows = values.reshape(-1, values.shape[-1])
-        if len(rows) > _POSITIONS:
-            rows = rows[generator.choice(len(rows), _POSITIONS, replace=False)]
-        return rows[None]
+        return rows[_drawn(len(rows), rows.shape[1], generator)][None]
     image = values[0] if layer.window.layout == "NHWC" else values[0].transpose(1, 2, 0)
     return _patches(layer.window, image, generator)
 
@@ -154,18 +158,21 @@ def _patches(window: Window, image: Array, generator: np.random.Generator) -> Ar
         (size - int(tap[-1]) - 1) // stride + 1
         for size, tap, stride in zip(padded.shape, taps, window.strides, strict=False)
     ]
-    total = counts[0] * counts[1]
-    weighed = window.kernel[0] * window.kernel[1] * image.shape[2] // window.groups
-    limit = min(_POSITIONS, max(_FEWEST_POSITIONS, _POSITIONS_PER_COLUMN * weighed))
-    chosen = np.arange(total) if total <= limit else generator.choice(total, limit, replace=False)
+    channels = image.shape[2] // window.groups
+    chosen = _drawn(counts[0] * counts[1], channels * window.kernel[0] * window.kernel[1], generator)
     rows, columns = np.divmod(chosen, counts[1])
     found = padded[
         (rows * window.strides[0])[:, None, None] + taps[0][None, :, None],
         (columns * window.strides[1])[:, None, None] + taps[1][None, None, :],
     ]
-    channels = image.shape[2] // window.groups
     split = found.reshape(len(chosen), -1, window.groups, channels).transpose(2, 0, 1, 3)
     return np.ascontiguousarray(split.reshape(window.groups, len(chosen), -1))
+
+
+def _drawn(rows: int, columns: int, generator: np.random.Generator) -> Array:
+    """Indices of the rows to take."""
+    wanted = min(max(_ROWS_A_COLUMN * columns, _FEWEST), _MOST)
+    return np.arange(rows) if rows <= wanted else generator.choice(rows, wanted, replace=False)
 
 
 def as_matrix(layer: Layer, weight: Array) -> Array:
@@ -207,7 +214,7 @@ def round_matrix(weight: Array, moments: Array, steps: Array) -> Array:
     """
     columns = weight.shape[2]
     diagonal = np.einsum("gkk->gk", moments).mean(1) * DAMPING + 1e-9
-    damped = moments + diagonal[:, None, None] * np.eye(columns)
+    damped = moments.astype(np.float64) + diagonal[:, None, None] * np.eye(columns)
     # Upper factor of the inverse: row j says how the error of column j is best spread over those after it.
     upper = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     left = weight.astype(np.float64)
