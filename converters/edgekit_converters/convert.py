@@ -32,6 +32,7 @@ from edgekit_converters.sources import Source, open_source
 from edgekit_converters.specs import complete_spec, wished_layouts
 from edgekit_converters.store import stack
 from edgekit_converters.targets import Exported, ExportOptions, export
+from edgekit_converters.targets.quiet import quiet
 
 _TOKENIZER = "tokenizer.json"
 _TOOLS = ("ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy", "onnx", "onnxruntime",
@@ -158,7 +159,7 @@ class _Conversion:
         samples = None
         if recipe.weight_bits == 8 and self.data.calibration is not None:  # it also guides the rounding of weights
             samples = CalibrationFeeds(self.data.calibration, self.task.spec, measured.inputs)
-        with self.stages.stage(f"{target}: {recipe.name}"):
+        with self.stages.stage(f"{target}: {recipe.name}"), quiet():
             report = quantize(float_path, path, recipe, samples, io=io)
             check = check_artifact(path, recipe, io)
         notes = (*exported.notes, *report.notes, *check.notes)
