@@ -46,6 +46,12 @@ def identifiers(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     return found
 
 
+def tensor_identifiers(source: Source) -> tuple[list[str], list[str]]:
+    """Identifiers of a source's inputs and outputs, in its order; no output is called as an input is."""
+    inputs = identifiers([spec.name for spec in source.inputs])
+    return inputs, identifiers([spec.name for spec in source.outputs], taken=inputs)
+
+
 def bind_outputs(
     source: Source, path: Path, inputs: Sequence[str], outputs: Sequence[str], permute: Permute
 ) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from edgekit.errors import EdgeKitError
 from edgekit_converters.sources.base import Source
 from edgekit_converters.targets import onnx_file
 from edgekit_converters.targets.base import Exported, ExportOptions, artifact_layouts, permutations
-from edgekit_converters.targets.binding import Permute, bind_outputs, by_signature, identifiers
+from edgekit_converters.targets.binding import Permute, bind_outputs, by_signature, tensor_identifiers
 from edgekit_converters.targets.quiet import quiet
 from edgekit_converters.targets.refusals import one_line, refuse
 
@@ -65,7 +65,7 @@ def _guarded(source: Source, path: Path, options: ExportOptions, permute: Permut
 def _from_keras(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
     from edgekit_converters.targets import keras_graph
 
-    inputs, outputs = _names(source)
+    inputs, outputs = tensor_identifiers(source)
     signature = keras_graph.signature(source.inputs, inputs, permute, None if options.dynamic_batch else 1)
     _write_tf(keras_graph.named_call(source, outputs, permute), signature, path, source, outputs)
     return inputs, outputs, []
@@ -74,7 +74,7 @@ def _from_keras(source: Any, path: Path, options: ExportOptions, permute: Permut
 def _from_saved_model(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
     from edgekit_converters.targets import keras_graph, saved_model_graph
 
-    inputs, outputs = _names(source)
+    inputs, outputs = tensor_identifiers(source)
     signature = keras_graph.signature(source.inputs, inputs, permute, None if options.dynamic_batch else 1)
     _write_tf(saved_model_graph.named_call(source.function, source, outputs, permute), signature, path, source, outputs)
     return inputs, outputs, []
@@ -100,7 +100,7 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
     """
     from edgekit_converters.targets import torch_graph, torch_rewrites
 
-    names = inputs, outputs = _names(source)
+    names = inputs, outputs = tensor_identifiers(source)
     adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.COMMON)
     if not (options.dynamic_batch and torch_graph.batch_is_open(source)):
         _torch_onnx(adapter, torch_graph.examples(source, permute), None, path, names)
@@ -141,11 +141,6 @@ def _torch_onnx(
             verbose=False,
         )
     program.save(str(path), external_data=None)
-
-
-def _names(source: Source) -> tuple[list[str], list[str]]:
-    inputs = identifiers([spec.name for spec in source.inputs])
-    return inputs, identifiers([spec.name for spec in source.outputs], taken=inputs)
 
 
 _FRAMEWORKS: dict[str, Callable[[Any, Path, ExportOptions, Permute], Converted]] = {

@@ -12,7 +12,7 @@ from edgekit.errors import EdgeKitError, ModelRefused
 from edgekit_converters.sources.base import Source
 from edgekit_converters.targets import tflite_file
 from edgekit_converters.targets.base import Exported, ExportOptions, artifact_layouts, permutations
-from edgekit_converters.targets.binding import Permute, bind_outputs, by_signature, identifiers
+from edgekit_converters.targets.binding import Permute, bind_outputs, by_signature, identifiers, tensor_identifiers
 from edgekit_converters.targets.quiet import quiet
 from edgekit_converters.targets.refusals import refuse
 
@@ -63,7 +63,7 @@ def _guarded(source: Source, convert: Callable[[], Converted]) -> Converted:
 def _from_keras(source: Any, path: Path, options: ExportOptions, permute: Permute) -> Converted:
     """Keras -> TFLite: by the converter's own door where batch, layout and names can stay as they are."""
     own = [str(tensor.name) for tensor in source.model.inputs]
-    inputs, outputs = _names(source)
+    inputs, outputs = tensor_identifiers(source)
 
     def write(batch: int | None) -> None:
         nonlocal inputs, outputs
@@ -151,7 +151,7 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
 
     from edgekit_converters.targets import torch_folding, torch_graph, torch_rewrites
 
-    inputs, outputs = _names(source)
+    inputs, outputs = tensor_identifiers(source)
     samples = dict(zip(inputs, torch_graph.examples(source, permute), strict=True))
     adapter = torch_graph.adapt(source, inputs, outputs, permute, torch_rewrites.FOR_TFLITE)
     try:
@@ -164,11 +164,6 @@ def _from_torch(source: Any, path: Path, options: ExportOptions, permute: Permut
         except Exception:
             raise first from None  # it names the model's own code, not what was made of it
     return inputs, outputs, []
-
-
-def _names(source: Source) -> tuple[list[str], list[str]]:
-    inputs = identifiers([spec.name for spec in source.inputs])
-    return inputs, identifiers([spec.name for spec in source.outputs], taken=inputs)
 
 
 _FRAMEWORKS: dict[str, Callable[[Any, Path, ExportOptions, Permute], Converted]] = {
