@@ -15,6 +15,7 @@ from edgekit.errors import EdgeKitError, MissingExtra
 VERBS = {
     "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
     "inspect": ("edgekit_converters.inspection.cli:inspect", "Show what is inside a model file or a bundle."),
+    "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
 }
@@ -25,7 +26,7 @@ _EXTRAS = {
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
-    "flatbuffers", "h5py",
+    "flatbuffers", "h5py", "matplotlib",
 )  # fmt: skip
 
 
