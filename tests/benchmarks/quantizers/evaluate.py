@@ -1,6 +1,6 @@
 """Quality and speed of an artifact against the original and the float artifact; run as a child process.
 
-python -m tests.benchmarks.quantizers.evaluate FOLDER ARTIFACT REPORT
+python -m tests.benchmarks.quantizers.evaluate FOLDER ARTIFACT REPORT [--plain]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +46,32 @@ def _named(engine: Engine, sample: dict[str, Array]) -> dict[str, Array]:
     return dict(zip(names, sample.values(), strict=True))
 
 
-def latency(artifact: Path, float_artifact: Path, samples: Samples) -> dict[str, float]:
+def latency(artifact: Path, float_artifact: Path, samples: Samples, *, plain: bool) -> dict[str, float]:
     """Median milliseconds of both on one thread, taken in turns in this process, one warm-up round left out."""
-    with open_engine(artifact, threads=1) as ours, open_engine(float_artifact, threads=1) as floats:
-        seconds: dict[str, list[float]] = {"int8": [], "fp32": []}
-        begun = time.perf_counter()
-        for sample in _again(samples):
-            for name, engine in (("int8", ours), ("fp32", floats)):
-                feeds = _named(engine, sample)
-                start = time.perf_counter()
-                engine.run(feeds)
-                seconds[name].append(time.perf_counter() - start)
-            if len(seconds["int8"]) > ROUNDS or time.perf_counter() - begun > ROUND_SECONDS:
-                break
+    calls = {"int8": _caller(artifact, plain=plain), "fp32": _caller(float_artifact, plain=plain)}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    begun = time.perf_counter()
+    for sample in _again(samples):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call(sample)
+            seconds[name].append(time.perf_counter() - start)
+        if len(seconds["int8"]) > ROUNDS or time.perf_counter() - begun > ROUND_SECONDS:
+            break
     return {name: 1000 * statistics.median(times[1:] or times) for name, times in seconds.items()}
+
+
+def _caller(path: Path, *, plain: bool) -> Callable[[dict[str, Array]], object]:
+    """Open an artifact with edgekit's engine, or as ONNX Runtime opens it by default."""
+    if plain and path.suffix == ".onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda sample: session.run(None, sample)
+    engine = open_engine(path, threads=1)
+    return lambda sample: engine.run(_named(engine, sample))
 
 
 def _again(samples: Samples) -> Iterator[dict[str, Array]]:
@@ -73,11 +85,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("artifact", type=Path)
     parser.add_argument("report", type=Path)
+    parser.add_argument("--plain", action="store_true", help="time .onnx files as ONNX Runtime opens them by default")
     given = parser.parse_args()
     workspace, form = Workspace(given.folder), given.artifact.suffix[1:]
     with open_engine(given.artifact) as engine:
         parity = quality(engine, workspace, form)
-    times = latency(given.artifact, workspace.float_path(form), workspace.samples(form))
+    float_path, samples = workspace.float_path(form), workspace.samples(form)
+    times = latency(given.artifact, float_path, samples, plain=given.plain)
     given.report.write_text(json.dumps({"parity": parity, "latency_ms": times, "bytes": given.artifact.stat().st_size}))
 
 

@@ -146,11 +146,21 @@ def _bound(path: Path, spec: Spec, exported: Exported) -> list[dict[str, Any]]:
 
 
 def _digest(folder: Path, about: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(about).encode())
+    digest = hashlib.sha256(json.dumps([about["counts"], about["inputs"]]).encode())
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".tflite", ".onnx", ".data", ".bin", ".npy"):
+        if path.suffix in (".tflite", ".bin", ".npy"):
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    digest.update(_onnx_contents(folder / "float.onnx"))
     return digest.hexdigest()
+
+
+def _onnx_contents(path: Path) -> bytes:
+    """Operators in order and weights, without names: the exporters number them otherwise from run to run."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    weights = sorted(hashlib.sha256(tensor.raw_data).hexdigest() for tensor in graph.initializer)
+    return " ".join([node.op_type for node in graph.node] + weights).encode()
 
 
 def main() -> None:

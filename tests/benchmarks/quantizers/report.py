@@ -44,7 +44,10 @@ child process of its own, one at a time.
 - *s*: wall time of quantization, imports not counted. *peak MB*: largest resident memory of the process; in brackets
   what was resident before the work began, after the imports and, where the tool takes an open model, its opening.
 - *speed over fp32*: median latency of the float artifact over that of the quantized one, one thread, both in one
-  process in turns. **slower** marks artifacts that are slower than the float one.
+  process in turns. **slower** marks artifacts that are slower than the float one. edgekit's files run in edgekit's
+  engines, the others' `.onnx` files in ONNX Runtime with its default options.
+- Published files were trained or fine-tuned apart from the original here: hold their top-1 against the others', not
+  their agreement.
 - TFLiteConverter takes Keras models and SavedModels only. NNCF is told when a network is a transformer.
 """
 

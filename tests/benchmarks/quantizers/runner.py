@@ -115,7 +115,7 @@ class Runner:
                 _child("child", words, python=interpreter(job))
                 found |= json.loads(report.read_text())
             if job.artifact:
-                _child("evaluate", [str(folder), str(out), str(report)])
+                _child("evaluate", [str(folder), str(out), str(report), *([] if job.ours else ["--plain"])])
                 found |= json.loads(report.read_text())
         return found
 
@@ -127,7 +127,7 @@ class Runner:
         """What a result depends on: the data, the tool and its version; of edgekit the code."""
         network = next(network for network in NETWORKS if network.name == job.network)
         tool = [job.module, json.dumps(job.options, sort_keys=True), job.published]
-        tool.append(code_digest(HERE / "tools" / f"{job.module}.py") if job.module else "")
+        tool.append(code_digest(HERE / "evaluate.py", *([HERE / "tools" / f"{job.module}.py"] if job.module else [])))
         if job.ours:
             tool.append(self._code)
         if job.environment == "peers":

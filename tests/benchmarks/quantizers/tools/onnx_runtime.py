@@ -52,7 +52,8 @@ def ready(
             return
         with tempfile.TemporaryDirectory() as folder:
             cleaned = Path(folder) / "cleaned.onnx"
-            quant_pre_process(float_path, cleaned)
+            # Its symbolic shape inference fails on transformers; its documentation then says to leave it out.
+            quant_pre_process(float_path, cleaned, skip_symbolic_shape=workspace.attention)
             if method == "dynamic":
                 quantize_dynamic(cleaned, out, per_channel=True)
                 return
