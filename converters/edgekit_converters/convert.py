@@ -22,6 +22,8 @@ from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import Gate, Parity
 from edgekit.spec import Spec, TextEncoding
 from edgekit.tasks import Task, task_for
+from edgekit_converters.compare.mismatch import note_mismatch
+from edgekit_converters.compare.subject import BoundFile
 from edgekit_converters.measure import Measurement, measure
 from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
 from edgekit_converters.progress import Reporter, Silent, Stages
@@ -135,6 +137,11 @@ class _Conversion:
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
         measured = self._measure(path, target, "fp32", exported)
+        if target == self.request.targets[0]:
+            float_file = BoundFile(path, measured.inputs, measured.outputs)
+            data = self.request.calibration if self.request.evaluation is None else self.request.evaluation
+            accuracy = measured.parity.reference_accuracy
+            note_mismatch(float_file, self.task, self.data.evaluation, accuracy, data=data, stages=self.stages)
         reason = self._gate("fp32").failure(measured.parity)
         if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
             raise QualityError(

@@ -66,7 +66,7 @@ class Comparison:
     @property
     def carriers(self) -> tuple[LayerError, ...]:
         """Layers that add an error, the one that moves the outputs most first."""
-        adding = [layer for layer in self.layers if (layer.own or 0.0) > 0.0 or layer.how == "input"]
+        adding = [layer for layer in self.layers if layer.own or (layer.own is None and layer.relative_l2)]
         return tuple(sorted(adding, key=_weight, reverse=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def compare(request: CompareRequest, reporter: Reporter | None = None) -> Compar
             traced = trace_layers(subject, request.layer_samples, stages)
         diagnoses: tuple[Diagnosis, ...] = ()
         if request.diagnose or (request.diagnose is None and is_far_off(subject, outputs)):
-            diagnoses = diagnose(subject, stages)
+            diagnoses = diagnose(subject, outputs, stages, all_of_it=bool(request.diagnose))
     return Comparison(
         original=subject.title,
         artifact=subject.artifact.path.name,

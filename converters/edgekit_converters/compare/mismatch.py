@@ -35,7 +35,7 @@ from edgekit_converters.compare.readings import (
     remedy,
 )
 from edgekit_converters.compare.samples import spread
-from edgekit_converters.compare.subject import Subject
+from edgekit_converters.compare.subject import BoundFile, Subject
 from edgekit_converters.data import open_dataset
 from edgekit_converters.progress import Stages
 from edgekit_converters.store import SampleStore, Stored
@@ -69,7 +69,7 @@ class Diagnosis:
         changes: Factor -> current and better one, for what has to change.
         before: Samples answered rightly now.
         after: Samples answered rightly with the better reading.
-        remedy: What to do.
+        remedy: What to do; empty where nothing is wrong.
     """
 
     examined: str
@@ -88,13 +88,17 @@ class Diagnosis:
         if self.better is None:
             return (
                 f"{self.examined}: none of {self.tried} other ways to prepare the inputs is clearly better than "
-                f"{self.now} ({what} {_percent(self.before)} on {self.samples} samples); {self.remedy}"
+                f"{self.now} ({what} {_percent(self.before)} on {self.samples} samples){self._then}"
             )
         now = ", ".join(old for old, _ in self.changes.values())
         return (
             f"{self.examined} is fed {now}, but answers best with {self.better}: {what} "
-            f"{_percent(self.before)} -> {_percent(self.after)} on {self.samples} samples; {self.remedy}"
+            f"{_percent(self.before)} -> {_percent(self.after)} on {self.samples} samples{self._then}"
         )
+
+    @property
+    def _then(self) -> str:
+        return f"; {self.remedy}" if self.remedy else ""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -131,22 +135,25 @@ def _artifact_is_far(outputs: Parity) -> bool:
     return outputs.worst.relative_l2 > _FAR
 
 
-def diagnose(subject: Subject, stages: Stages) -> tuple[Diagnosis, ...]:
+def diagnose(subject: Subject, outputs: Parity, stages: Stages, *, all_of_it: bool) -> tuple[Diagnosis, ...]:
     """Look for a mismatch of the inputs of the original, by labels, and of the artifact, by the original's answers.
 
     Args:
         subject: What is compared.
+        outputs: How the artifact answers.
         stages: Progress.
+        all_of_it: Examine both; otherwise only what is far off.
     """
     if not _is_picture(subject.task):
         stages.note("nothing to diagnose: the inputs are no pictures")
         return ()
     found = []
     labelled = any(label is not None for label in subject.samples.labels())
-    if labelled and subject.task.decides is not None:
+    if labelled and subject.task.decides is not None and (all_of_it or is_poor(outputs.reference_accuracy)):
         found.append(_examine_original(subject, stages))
-    with subject.artifact.opened(subject.task.spec) as engine:
-        found.append(_examine_answers(subject, engine.run, stages))
+    if all_of_it or _artifact_is_far(outputs):
+        with subject.artifact.opened(subject.task.spec) as engine:
+            found.append(_examine_answers(subject, engine.run, stages))
     return tuple(found)
 
 
@@ -160,7 +167,30 @@ def _examine_original(subject: Subject, stages: Stages) -> Diagnosis:
         return examine_labels(subject.title, subject.task, subject.samples, run=engine.run, **given)
 
 
-def examine_labels(title: str, task: Task, samples: SampleStore, *, data: Any, run: Run, stages: Stages) -> Diagnosis:
+def note_mismatch(
+    file: BoundFile, task: Task, samples: SampleStore, accuracy: Proportion | None, *, data: Any, stages: Stages
+) -> None:
+    """Tell the user of a mismatch where the accuracy is poor; takes no time where it is not.
+
+    Args:
+        file: A float artifact that answers as the model does.
+        task: Of the conversion.
+        samples: Evaluation data.
+        accuracy: What the model gets right of them.
+        data: What they were read from.
+        stages: Gets the note.
+    """
+    if not is_poor(accuracy) or not _is_picture(task) or task.decides is None:
+        return
+    with file.opened(task.spec) as engine:
+        found = examine_labels("the model", task, samples, data=data, run=engine.run, stages=stages, limit=SAMPLES // 2)
+    if found.better is not None:
+        stages.note(str(found))
+
+
+def examine_labels(
+    title: str, task: Task, samples: SampleStore, *, data: Any, run: Run, stages: Stages, limit: int = SAMPLES
+) -> Diagnosis:
     """Find the reading with which a model gets the most labels right.
 
     Args:
@@ -168,11 +198,12 @@ def examine_labels(title: str, task: Task, samples: SampleStore, *, data: Any, r
         task: With a decision.
         samples: Encoded, some of them labelled.
         data: What they were read from: photos can be framed anew.
-        run: The model, on a batch of the spec's inputs.
+        run: The model, on the spec's inputs.
         stages: Progress.
+        limit: Samples to try it on, evenly spread.
     """
     labelled = [place for place, label in enumerate(samples.labels()) if label is not None]
-    stored = [samples[labelled[place]] for place in spread(len(labelled), SAMPLES)]
+    stored = [samples[labelled[place]] for place in spread(len(labelled), limit)]
     search = _Search(task, stored, lambda feeds: _against_labels(task, run, feeds, stored), stages, _LOSS_KEPT)
     search.recolour()
     photos = _photos(task, data, [sample.name for sample in stored])
@@ -275,13 +306,15 @@ class _Search:
             changes={factor: (self.current.part(factor), best.part(factor)) for factor in changed},
             before=before,
             after=after,
-            remedy=_advice(best, changed, against),
+            remedy=_advice(best, changed, against, before),
         )
 
     def _clearly_better(self, one: Reading, other: Reading) -> bool:
         new, old = self._full(one), self._full(other)
         wins, losses = int((new.loss < old.loss).sum()), int((new.loss > old.loss).sum())
         sure = sign_test(wins, losses) * max(1, self.tried) < _SIGNIFICANCE
+        if self.kept == _ERROR_KEPT:  # a few golden samples prove nothing by count, but all of them that much nearer do
+            sure = sure or bool((new.loss <= _ERROR_KEPT * old.loss).all())
         return sure and new.mean <= self.kept * old.mean and int(new.right.sum()) >= int(old.right.sum())
 
 
@@ -292,12 +325,12 @@ def sign_test(wins: int, losses: int) -> float:
     return tail / float(2**count)
 
 
-def _advice(best: Reading, changed: list[str], against: str) -> str:
+def _advice(best: Reading, changed: list[str], against: str, before: Proportion) -> str:
+    if not changed and not is_poor(before):
+        return ""
     if against != "labels":
-        return (
-            "feed it so, or convert the model again" if changed
-            else "the cause lies in the file: convert the model again"
-        )  # fmt: skip
+        found = "feed it so, or convert the model again"
+        return found if changed else "the cause lies in the file: convert the model again"
     if not changed:
         return (
             "check that the labels are in the model's own order of classes, and that the weights are the trained ones"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NAME_WIDTH = 48
+_ROUNDING = 1e-5  # relative L2 up to which two float files differ by the order of their sums
 
 
 def headline(found: Comparison) -> Iterator[str]:
@@ -21,7 +22,7 @@ def headline(found: Comparison) -> Iterator[str]:
     yield f"outputs      {_parity(found.outputs)}"
     if found.conversion is not None:
         failed = " - already the float artifact answers otherwise" if found.conversion_failed else ""
-        yield f"conversion   {_parity(found.conversion)} (float {found.format}, before quantization){failed}"
+        yield f"conversion   {_numbers(found.conversion)} (float {found.format}, before quantization){failed}"
     if found.traced is not None:
         yield f"layers       {_alignment(found)}"
         yield f"starts       {_start(found)}"
@@ -31,13 +32,18 @@ def headline(found: Comparison) -> Iterator[str]:
 
 
 def _parity(parity: Parity) -> str:
+    text = _numbers(parity)
+    if parity.accuracy is not None:
+        text += f", accuracy {accuracy(parity.accuracy)} % (original {accuracy(parity.reference_accuracy)} %)"
+    return text
+
+
+def _numbers(parity: Parity) -> str:
     worst = parity.worst
     several = f" (output {worst.name!r}, the worst of {len(parity.outputs)})" if len(parity.outputs) > 1 else ""
     text = f"relative L2 {worst.relative_l2:.2g}, cosine {worst.cosine:.4f}{several}"
     if parity.agreement is not None:
         text += f", agreement {100 * parity.agreement.value:.1f} %"
-    if parity.accuracy is not None:
-        text += f", accuracy {accuracy(parity.accuracy)} % (original {accuracy(parity.reference_accuracy)} %)"
     return text
 
 
@@ -69,7 +75,7 @@ def _start(found: Comparison) -> str:
 
 
 def _carriers(found: Comparison) -> Iterator[str]:
-    weighed = [layer for layer in found.carriers if layer.at_output]
+    weighed = [layer for layer in found.carriers if (layer.at_output or 0.0) > _ROUNDING]
     if not weighed:
         return
     listed = "; ".join(f"{layer.operator} {short(layer.name)} {layer.at_output:.2g}" for layer in weighed[:3])

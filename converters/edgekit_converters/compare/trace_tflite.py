@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from edgekit.engine import Array, TensorInfo
 from edgekit_converters.compare.trace import Activation, Grid, Trace, float_name
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph, operator_name, tensor_types
+from edgekit_converters.targets.quiet import quiet
 
 _EDGES = ("QUANTIZE", "DEQUANTIZE")
 _WEIGHTED = (
@@ -21,7 +23,7 @@ _INTEGERS = ("int8", "uint8", "int16")
 
 
 class TFLiteTrace(Trace):
-    """A .tflite file. LiteRT runs it without delegates, which keep their activations to themselves.
+    """A .tflite file. LiteRT keeps all tensors, with the kernels that it computes them with otherwise too.
 
     Args:
         path: The file.
@@ -39,9 +41,12 @@ class TFLiteTrace(Trace):
         reader = _Reader(self.graph)
         self.inputs = tuple(reader.edge(info) for info in self.graph.inputs)
         self.activations = reader.activations()
+        self._ran = False
 
     def _watch(self, feeds: Mapping[str, Array], tensors: Collection[str]) -> dict[str, Array]:
-        return self.graph.watch(feeds, tensors)
+        with nullcontext() if self._ran else quiet():  # LiteRT announces its delegate
+            self._ran = True
+            return self.graph.watch(feeds, tensors)
 
     def close(self) -> None:
         """Release the interpreter."""
