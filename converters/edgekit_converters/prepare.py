@@ -125,7 +125,32 @@ def _check(store: SampleStore, spec: Spec) -> CalibrationSummary:
     """Check before anything is converted, on the spec's own names; the sample's name goes into the message."""
     inputs = tuple(TensorInfo(tensor.name, (None, *tensor.shape[1:]), tensor.dtype) for tensor in spec.inputs)
     bindings = [Binding(t.name, t.name, t.shape, t.dtype, t.layout) for t in spec.inputs]
-    return check_samples(CalibrationFeeds(store, spec, bindings), inputs)
+    feeds = _Followed(CalibrationFeeds(store, spec, bindings), store.names())
+    try:
+        return check_samples(feeds, inputs)
+    except DataRefused as error:
+        if feeds.current is None:
+            raise
+        received = f"{feeds.current}: {error.received}"
+        raise DataRefused(received, expected=error.expected, remedy=error.remedy) from error
+
+
+class _Followed:
+    """Samples that know which one is being looked at.
+
+    Attributes:
+        current: Name of that sample, as the user knows it; ``None`` when all have been given.
+    """
+
+    def __init__(self, feeds: CalibrationFeeds, names: Sequence[str]) -> None:
+        self._feeds, self._names = feeds, names
+        self.current: str | None = None
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        for name, sample in zip(self._names, self._feeds, strict=True):
+            self.current = name
+            yield sample
+        self.current = None
 
 
 def _made_up(spec: Spec, folder: Path) -> SampleStore:

@@ -15,6 +15,8 @@ from edgekit.spec import Spec
 from edgekit.tasks.base import Result, Task
 from edgekit.tasks.classification import classify, scores_output
 
+_REMEDY = "prepare the arrays exactly as the model's input"
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -74,10 +76,15 @@ class Tensors(Task):
             )
             if not fits:
                 raise DataRefused(
-                    f"input {tensor.name!r} has shape {list(array.shape)}", expected=f"{list(tensor.shape)}"
+                    f"input {tensor.name!r} has shape {list(array.shape)}",
+                    expected=f"{list(tensor.shape)}",
+                    remedy=_REMEDY,
                 )
-            if array.dtype.kind not in "fiub":
-                raise DataRefused(f"input {tensor.name!r} has dtype {array.dtype}", expected=tensor.dtype)
+            # Fractions would be cut off where the model takes integers.
+            if array.dtype.kind not in "fiub" or not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+                raise DataRefused(
+                    f"input {tensor.name!r} has dtype {array.dtype}", expected=tensor.dtype, remedy=_REMEDY
+                )
             feeds[tensor.name] = np.ascontiguousarray(array, dtype=tensor.dtype)
         return feeds
 
