@@ -42,10 +42,10 @@ class Workspace:
         return int(self._about["counts"].get(part, 0))
 
     def samples(self, form: str, part: str = "calibration", count: int | None = None) -> Samples:
-        """Samples under a float artifact's tensor names, in its layouts."""
-        return Samples(
-            self.folder, part, self._about["inputs"], self._about["formats"][form], count or self.count(part)
-        )
+        """Samples under a float artifact's tensor names, in its layouts; ``count`` at most."""
+        there = self.count(part)
+        bound = self._about["formats"][form]
+        return Samples(self.folder, part, self._about["inputs"], bound, min(count or there, there))
 
     def labels(self) -> Array:
         """Class of each evaluation sample, -1 where unknown."""
