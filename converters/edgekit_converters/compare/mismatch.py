@@ -49,6 +49,8 @@ _LOSS_KEPT = 0.9
 """Share of the loss against labels that may remain: cross entropy also falls a little with any sharper filter."""
 _ERROR_KEPT = 0.5
 """Share of the distance to the original's answers that may remain: the right reading removes nearly all of it."""
+_LEAST = 1e-9  # share of a class that a saturated softmax gives as 0
+_TEMPERATURES = tuple(np.geomspace(0.1, 10.0, 21))
 _POOR = 0.5
 _FAR = 0.5
 
@@ -290,9 +292,10 @@ class _Search:
         best = self.best
         if not self._clearly_better(best, self.current):
             best = self.current
-        for factor in FACTORS:
+        for factor in reversed(FACTORS):
             without = best.with_part(factor, self.current)
-            if without != best and not self._clearly_better(best, without):
+            needed = self._more_right if factor in ("framing", "filter") else self._clearly_better
+            if without != best and not needed(best, without):
                 best = without
         changed = [factor for factor in FACTORS if best.part(factor) != self.current.part(factor)]
         before, after = (_proportion(self._full(reading)) for reading in (self.current, best))
@@ -316,6 +319,14 @@ class _Search:
         if self.kept == _ERROR_KEPT:  # a few golden samples prove nothing by count, but all of them that much nearer do
             sure = sure or bool((new.loss <= _ERROR_KEPT * old.loss).all())
         return sure and new.mean <= self.kept * old.mean and int(new.right.sum()) >= int(old.right.sum())
+
+    def _more_right(self, one: Reading, other: Reading) -> bool:
+        """Whether significantly more samples are answered rightly (exact McNemar test).
+
+        Another frame or a sharper picture makes most answers a little surer without having been the training's.
+        """
+        new, old = self._full(one).right, self._full(other).right
+        return sign_test(int((new & ~old).sum()), int((old & ~new).sum())) * max(1, self.tried) < _SIGNIFICANCE
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -341,17 +352,29 @@ def _advice(best: Reading, changed: list[str], against: str, before: Proportion)
 
 
 def _against_labels(task: Task, run: Run, feeds: Sequence[Feeds], stored: Sequence[Stored]) -> _Score:
-    """Cross entropy of the labelled class."""
+    """Cross entropy of the labelled class at the best temperature.
+
+    Other values make the same network more or less sure of itself, which alone says nothing of them: scores are
+    compared after temperature scaling (Guo et al., 2017, arXiv:1706.04599).
+    """
     assert task.decides is not None  # noqa: S101  examine_labels is for tasks that decide
-    loss, right = [], []
-    for sample, item in zip(stored, feeds, strict=False):
-        scores = run(item)[task.decides]
-        shares = probabilities(scores)[0]
-        label = int(sample.label or 0)
-        share = float(shares[label]) if label < len(shares) and np.isfinite(shares).all() else 0.0
-        loss.append(-np.log(max(share, 1e-9)))
-        right.append(int(decision(scores)[0]) == label)
-    return _Score(np.array(loss), np.array(right))
+    scores = [run(item)[task.decides] for item in feeds]
+    labels = np.array([int(sample.label or 0) for sample in stored[: len(feeds)]])
+    shares = np.concatenate([probabilities(np.nan_to_num(row)) for row in scores])
+    known = labels < shares.shape[1]
+    picked = np.where(known, labels, 0)
+    logs = np.log(np.maximum(shares, _LEAST))
+    losses = [_cross_entropy(logs / temperature, picked) for temperature in _TEMPERATURES]
+    loss = min(losses, key=lambda each: float(each.mean()))
+    right = np.array([int(decision(row)[0]) for row in scores]) == labels
+    return _Score(np.where(known, loss, -np.log(_LEAST)), right)
+
+
+def _cross_entropy(logits: Array, labels: Array) -> Array:
+    top = logits.max(axis=1, keepdims=True)
+    sums = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    losses: Array = sums - logits[np.arange(len(labels)), labels]
+    return losses
 
 
 def _against_answers(decides: str | None, run: Run, feeds: Sequence[Feeds], stored: Sequence[Stored]) -> _Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NAME_WIDTH = 48
+_PACKAGES = re.compile(r"\b(torch|edgekit_converters)\.([a-z_]+\.)+")  # of PyTorch's modules, in names in TFLite
 _ROUNDING = 1e-5  # relative L2 up to which two float files differ by the order of their sums
 
 
@@ -134,8 +136,8 @@ def _number(value: float | None) -> str:
 
 def short(name: str) -> str:
     """A tensor's name without the parts that a converter strung together, cut in front."""
-    first = name.partition(";")[0].removeprefix("serving_default_")
+    first = _PACKAGES.sub("", name.partition(";")[0].removeprefix("serving_default_"))
     parts = first.split("/")
     if len(parts) > 2:
-        first = "/".join(parts[1:])
+        first = "/".join(parts[-2:] if _PACKAGES.search(name) else parts[1:])
     return first if len(first) <= _NAME_WIDTH else "…" + first[-_NAME_WIDTH + 1 :]

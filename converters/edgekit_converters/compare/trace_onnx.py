@@ -12,6 +12,7 @@ from edgekit_converters.compare.trace import Activation, Grid, Trace, float_name
 from edgekit_converters.quantize.onnx_graph import OnnxGraph, prepared, read_onnx
 
 _EDGES = ("QuantizeLinear", "DequantizeLinear")
+_FLOAT16 = 10  # TensorProto.FLOAT16
 _INTEGER_OPERATORS = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 # Operator -> position of the weights.
 _WEIGHTED = {
@@ -44,7 +45,8 @@ class OnnxTrace(Trace):
         model = read_onnx(path)
         operators = {node.op_type for node in model.graph.node}
         quantized = operators & {*_EDGES, *_INTEGER_OPERATORS} or any("QLinear" in name for name in operators)
-        self.graph = OnnxGraph(path, model if quantized else prepared(path), threads=threads)
+        halved = any(tensor.data_type == _FLOAT16 for tensor in model.graph.initializer)  # folding would add casts
+        self.graph = OnnxGraph(path, model if quantized or halved else prepared(path), threads=threads)
         reader = _Reader(self.graph.model)
         self.inputs = tuple(reader.edge(info) for info in self.graph.inputs)
         self.activations = reader.activations([info.name for info in self.inputs])
