@@ -48,7 +48,8 @@ child process of its own, one at a time.
   engines, the others' `.onnx` files in ONNX Runtime with its default options.
 - Published files were trained or fine-tuned apart from the original here: hold their top-1 against the others', not
   their agreement.
-- TFLiteConverter takes Keras models and SavedModels only. NNCF is told when a network is a transformer.
+- TFLiteConverter takes Keras models and SavedModels only. NNCF is told when a network is a transformer; ONNX Runtime
+  then quantizes matrix products only, since what it makes of all operators cannot be loaded.
 """
 
 

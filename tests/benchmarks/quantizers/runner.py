@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -182,4 +183,6 @@ def _child(module: str, arguments: list[str], *, python: Path | None = None) -> 
         lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
     if done.returncode:
         cause = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise ChildFailed(f"{cause}: {lines[-1][:300] if lines else 'no output'}")
+        # The line of a traceback that names the exception; a message may go on below it.
+        named = [line for line in lines if re.match(r"[\w.]+: ", line) and not line.startswith("remedy")]
+        raise ChildFailed(f"{cause}: {(named or lines or ['no output'])[-1][:300]}")

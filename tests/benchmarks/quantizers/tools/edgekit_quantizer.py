@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ from tests.benchmarks.quantizers.workspace import Workspace
 
 if TYPE_CHECKING:
     from edgekit_converters.quantize.graph import FloatGraph
+
+_LIBRARIES = {
+    "tflite": ("ai_edge_litert.interpreter", "ai_edge_litert.schema_py_generated", "flatbuffers"),
+    "onnx": ("onnx", "onnxruntime"),
+}
 
 
 def ready(
@@ -22,7 +28,7 @@ def ready(
     count: int | None = None,
     calibrate: bool = False,
 ) -> Callable[[Path], None]:
-    """Import the quantizer.
+    """Import the quantizer and what it works with.
 
     Args:
         workspace: The network.
@@ -46,8 +52,8 @@ def ready(
         else:
             quantize(float_path, out, RECIPES[recipe], samples, **arguments)
 
-    if calibrate:
-        _graph(float_path).close()  # its imports are none of the calibration's memory
+    for library in _LIBRARIES[form]:
+        import_module(library)
     return run
 
 

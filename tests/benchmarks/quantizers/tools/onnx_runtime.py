@@ -57,8 +57,15 @@ def ready(
             if method == "dynamic":
                 quantize_dynamic(cleaned, out, per_channel=True)
                 return
-            chosen = CalibrationMethod[method]
-            qdq = QuantFormat.QDQ
-            quantize_static(cleaned, out, Reader(samples), qdq, per_channel=True, calibrate_method=chosen)
+            # All operators, its default, give a file of a transformer that ONNX Runtime itself cannot load.
+            quantize_static(
+                cleaned,
+                out,
+                Reader(samples),
+                QuantFormat.QDQ,
+                op_types_to_quantize=["MatMul", "Gemm"] if workspace.attention else None,
+                per_channel=True,
+                calibrate_method=CalibrationMethod[method],
+            )
 
     return run
