@@ -28,7 +28,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TRANSFORMERS_VERBOSITY": "error", "TOKENI
 _PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "onnxruntime", "tensorflow")
 _WRITERS = (
     *(f"converters/edgekit_converters/{name}" for name in ("sources", "targets", "data.py", "prepare.py", "specs.py")),
-    "edgekit",
+    *(f"edgekit/{name}" for name in ("images.py", "preprocess.py", "presets.py", "resample.py", "spec.py", "tasks")),
     "samples/demo/efficientnet_lite0.py",
     "tests/fixtures",
     *(f"tests/benchmarks/{name}" for name in ("quality.py", "quantizers/networks.py", "quantizers/prepare.py")),
