@@ -53,7 +53,8 @@ class Runner:
         self.limit, self.fresh = limit, fresh
         self.folder = CACHE / ("quantizers" if not limit else f"quantizers-{limit}")
         self._prepared: dict[str, Workspace] = {}
-        self._code = code_digest(ROOT / "converters/edgekit_converters/quantize", HERE / "ablation.py")
+        engines = ROOT / "runtimes/edgekit_runtimes/engines"
+        self._code = code_digest(ROOT / "converters/edgekit_converters/quantize", engines, HERE / "ablation.py")
 
     def result(self, job: Job) -> Result | None:
         """The filed result, ``None`` where there is none or it belongs to other data, versions or code."""
