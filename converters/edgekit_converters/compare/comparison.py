@@ -96,7 +96,7 @@ class Comparison:
 
 
 def _weight(layer: LayerError) -> tuple[float, float]:
-    return (layer.at_output or 0.0, layer.own or 0.0)
+    return (layer.at_output or 0.0, layer.relative_l2 if layer.own is None else layer.own)
 
 
 def _finite(value: Any) -> Any:

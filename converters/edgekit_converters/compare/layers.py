@@ -29,8 +29,8 @@ class LayerError:
         own: The part the layer itself adds: ``||artifact - float layer on the artifact's inputs|| / ||float||``.
             ``None`` where the float artifact cannot be taken apart there.
         inherited: The part that came in: ``||float layer on the artifact's inputs - float|| / ||float||``.
-        at_output: Relative L2 of the outputs if the error that this layer adds were the only one; ``None`` where
-            it was not measured.
+        at_output: Relative L2 of the outputs (before a last softmax or sigmoid) if the error that this layer adds
+            were the only one; ``None`` where it was not measured.
         sqnr_db: Signal to quantization noise ratio, ``-20 log10(relative_l2)``; ``None`` for no error at all.
         cosine: Cosine of the angle between the two.
         max_error: Largest absolute difference.

@@ -52,25 +52,25 @@ class Layerwise(ABC):
 
 
 def replaced(trace: Trace, tensors: Sequence[str]) -> Layerwise:
-    """Let the readers of some activations read what is given instead."""
-    return _rewired(trace, tensors, add=False)
+    """Let the readers of some activations read what is given instead; all of them can be asked for."""
+    return _rewired(trace, tensors, tensors, add=False)
 
 
-def perturbed(trace: Trace, tensors: Sequence[str]) -> Layerwise:
-    """Let the readers of some activations read them with what is given added."""
-    return _rewired(trace, tensors, add=True)
+def perturbed(trace: Trace, tensors: Sequence[str], results: Sequence[str]) -> Layerwise:
+    """Let the readers of some activations read them with what is given added; the results can be asked for."""
+    return _rewired(trace, tensors, results, add=True)
 
 
-def _rewired(trace: Trace, tensors: Sequence[str], *, add: bool) -> Layerwise:
+def _rewired(trace: Trace, tensors: Sequence[str], results: Sequence[str], *, add: bool) -> Layerwise:
     if isinstance(trace, TFLiteTrace):
-        return _TFLite(trace, tensors, add)
+        return _TFLite(trace, tensors, results, add=add)
     if isinstance(trace, OnnxTrace):
-        return _Onnx(trace, tensors, add)
+        return _Onnx(trace, tensors, results, add=add)
     raise TypeError(type(trace).__name__)
 
 
 class _TFLite(Layerwise):
-    def __init__(self, trace: TFLiteTrace, tensors: Sequence[str], add: bool) -> None:
+    def __init__(self, trace: TFLiteTrace, tensors: Sequence[str], results: Sequence[str], *, add: bool) -> None:
         self.graph = trace.graph
         self.model = read_flatbuffer(trace.path)
         self.main: Any = self.model.subgraphs[0]
@@ -82,8 +82,8 @@ class _TFLite(Layerwise):
             if index not in own and readers:
                 self.inputs[tensor] = self._rewire(index, readers, add)
         self.given = tuple(name for name in self.inputs if name in set(tensors))
-        results = {trace.graph.index(name) for name in (*tensors, *trace.graph.outputs)} - own
-        self.main.inputs, self.main.outputs = list(self.inputs.values()), sorted(results)
+        self.main.inputs = list(self.inputs.values())
+        self.main.outputs = sorted({trace.graph.index(name) for name in results} - own)
         self.model.signatureDefs = []
         self._interpreter: Any = None
 
@@ -153,7 +153,7 @@ class _TFLite(Layerwise):
 
 
 class _Onnx(Layerwise):
-    def __init__(self, trace: OnnxTrace, tensors: Sequence[str], add: bool) -> None:
+    def __init__(self, trace: OnnxTrace, tensors: Sequence[str], results: Sequence[str], *, add: bool) -> None:
         import onnx
 
         self._own = [info.name for info in trace.inputs]
@@ -177,9 +177,9 @@ class _Onnx(Layerwise):
         del graph.node[:]
         graph.node.extend(nodes)
         graph.input.extend(onnx.helper.make_tensor_value_info(new, 1, None) for new in cut.values())
-        results = dict.fromkeys(name for name in (*tensors, *trace.graph.outputs) if name not in self._own)
         del graph.output[:]
-        graph.output.extend(onnx.ValueInfoProto(name=name) for name in results)
+        computed = dict.fromkeys(name for name in results if name not in self._own)
+        graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
         self._session: Any = None
 
     def _run(self, feeds: Mapping[str, Array], wanted: Sequence[str]) -> dict[str, Array]:

@@ -40,7 +40,7 @@ def draw(found: Comparison, path: Path) -> None:
     from matplotlib.figure import Figure  # the figure alone: no display, no global state
 
     count = len(found.layers)
-    figure = Figure(figsize=(min(22.0, max(9.0, 3 + 0.16 * count)), 6.6), layout="constrained", dpi=130)
+    figure = Figure(figsize=(min(18.0, max(9.0, 3 + 0.16 * count)), 6.6), layout="constrained", dpi=130)
     weighed = any(layer.at_output for layer in found.layers)
     heights = (3, 2) if weighed else (1,)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -74,10 +74,15 @@ def _draw_errors(axis: Any, found: Comparison) -> None:
     if start is not None:
         place = layers.index(start)
         axis.plot([place], [start.relative_l2], "o", markersize=9, markerfacecolor="none", color=_MARK, zorder=4)
-        axis.annotate(f"starts at {short(start.name)}", (place, start.relative_l2), xytext=(6, 14),
-                      textcoords="offset points", fontsize=8, color=_MARK)  # fmt: skip
+        # Level with the legend, where lines seldom run, and on the side that has room.
+        late = place > 0.6 * len(layers)
+        axis.annotate(f"starts at {short(start.name)}", (place, start.relative_l2), xytext=(place, 0.96),
+                      textcoords=axis.get_xaxis_transform(), fontsize=8, color=_MARK, va="top",
+                      ha="right" if late else "left", zorder=5,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+                      arrowprops={"arrowstyle": "-", "color": _MARK, "linewidth": 0.7, "relpos": (float(late), 0)})  # fmt: skip
     _styled(axis, "relative L2 error")
-    axis.legend(frameon=False, fontsize=9, loc="upper left")
+    axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
 
 
 def _draw_outputs(axis: Any, found: Comparison) -> None:
@@ -93,7 +98,8 @@ def _draw_outputs(axis: Any, found: Comparison) -> None:
     middle = [value for place, value in enumerate(values) if place > len(values) / 2]
     left = max(middle, default=0.0) >= max(values)  # names go where the bars are low
     axis.text(0.12 if left else 0.88, 0.97, "\n".join(listed), transform=axis.transAxes, fontsize=8, color=_OUTPUT,
-              ha="left" if left else "right", va="top", linespacing=1.4)  # fmt: skip
+              ha="left" if left else "right", va="top", linespacing=1.4,
+              multialignment="left")  # fmt: skip
     axis.margins(y=0.2)
     _styled(axis, "relative L2 of the outputs\nif only this layer erred")
 

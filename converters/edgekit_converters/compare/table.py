@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NAME_WIDTH = 48
-_PACKAGES = re.compile(r"\b(torch|edgekit_converters)\.([a-z_]+\.)+")  # of PyTorch's modules, in names in TFLite
+_PACKAGES = re.compile(r"\b(?:[a-z_][a-z0-9_]*\.)+(?=[A-Z])")  # of PyTorch modules, in names in TFLite
 _ROUNDING = 1e-5  # relative L2 up to which two float files differ by the order of their sums
 
 
@@ -136,8 +136,9 @@ def _number(value: float | None) -> str:
 
 def short(name: str) -> str:
     """A tensor's name without the parts that a converter strung together, cut in front."""
-    first = _PACKAGES.sub("", name.partition(";")[0].removeprefix("serving_default_"))
-    parts = first.split("/")
-    if len(parts) > 2:
-        first = "/".join(parts[-2:] if _PACKAGES.search(name) else parts[1:])
+    strung = [part for part in name.split(";") if part and not part.isdigit()] or [name]
+    # TensorFlow's converter begins with the operator that the others were fused into, PyTorch's ends with it.
+    first = strung[-1 if _PACKAGES.search(name) else 0].removeprefix("serving_default_")
+    parts = _PACKAGES.sub("", first).split("/")
+    first = "/".join(parts[1:] if len(parts) > 2 else parts)
     return first if len(first) <= _NAME_WIDTH else "…" + first[-_NAME_WIDTH + 1 :]

@@ -13,6 +13,7 @@ from edgekit_converters.quantize.onnx_graph import OnnxGraph, prepared, read_onn
 
 _EDGES = ("QuantizeLinear", "DequantizeLinear")
 _FLOAT16 = 10  # TensorProto.FLOAT16
+_NUMBERS = (0, 1, 2, 3, 4, 5, _FLOAT16)  # undefined, float, the integers of 8 and 16 bits, float16
 _INTEGER_OPERATORS = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 # Operator -> position of the weights.
 _WEIGHTED = {
@@ -78,6 +79,8 @@ class _Reader:
         for node in self.nodes:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
+        described = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+        self.types = {value.name: value.type.tensor_type.elem_type for value in described}
         self.root: dict[str, str] = {}
         self.grids: dict[str, Grid] = {}
 
@@ -92,8 +95,12 @@ class _Reader:
                 self.root[node.output[0]] = self.root.get(taken[0], taken[0])
             else:
                 self._remember_grid(node, taken)
-                found += [self._activation(name, node) for name in node.output if name]
+                found += [self._activation(name, node) for name in node.output if self._is_number(name)]
         return tuple(found)
+
+    def _is_number(self, name: str) -> bool:
+        """Whether it may hold activations: not shapes and masks; what the model does not say may."""
+        return bool(name) and self.types.get(name, _FLOAT16) in _NUMBERS
 
     def _remember_grid(self, node: Any, taken: list[str]) -> None:
         grid = self._output_grid(node) or next((self.grids[name] for name in taken if name in self.grids), None)

@@ -24,6 +24,7 @@ from edgekit_converters.store import Stored
 
 EFFECT_SAMPLES = 4
 EFFECT_LAYERS = 64
+_SATURATING = ("softmax", "sigmoid", "logistic")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def trace_layers(subject: Subject, limit: int, stages: Stages) -> Traced | None:
         work.measure_effects([picked[place] for place in spread(len(picked), EFFECT_SAMPLES)])
     meters = [meter for meter in work.meters if meter.fits and meter.seen]
     if len(meters) < len(work.meters):
-        stages.note(f"{len(work.meters) - len(meters)} aligned activations are of other shapes and left out")
+        stages.note(
+            f"{len(work.meters) - len(meters)} aligned activations have other shapes or are no numbers: left out"
+        )
     return Traced(tuple(meter.result() for meter in meters), found, len(picked))
 
 
@@ -95,15 +98,14 @@ class _Work:
         self.tensors = [pair.reference.tensor for pair in found.pairs]
         self.edges = {info.name for info in reference.inputs}
         self.layerwise: Layerwise | None = None
-        if reference.is_float:
-            self.layerwise = replaced(reference, [t for t in self.tensors if t not in self.edges])
-        else:
+        self.divisible = reference.is_float
+        if not self.divisible:
             stages.note("the original is quantized itself: what each layer adds cannot be told from what came in")
 
     def add(self, sample: Stored) -> None:
         """Run one sample through both."""
         feeds, wanted, given = self._watched(sample)
-        own = self._own(feeds, given)
+        own = self._own(feeds, wanted, given)
         for meter, tensor in zip(self.meters, self.tensors, strict=True):
             if tensor in wanted and tensor in given:
                 meter.add(wanted[tensor], given[tensor], wanted[tensor] if tensor in self.edges else own.get(tensor))
@@ -117,27 +119,30 @@ class _Work:
         given = {names[tensor]: values for tensor, values in found.items()}
         return feeds, wanted, given
 
-    def _own(self, feeds: dict[str, Array], given: dict[str, Array]) -> dict[str, Array]:
+    def _own(self, feeds: dict[str, Array], wanted: dict[str, Array], given: dict[str, Array]) -> dict[str, Array]:
         """What the float layers make of the artifact's activations."""
-        if self.layerwise is None:
+        shared = {tensor for tensor in wanted if tensor in given and given[tensor].shape == wanted[tensor].shape}
+        if not self.divisible:
             return {}
-        wanted = [tensor for tensor in self.tensors if tensor not in self.edges]
         try:
-            return self.layerwise.run({**feeds, **given}, wanted)
+            if self.layerwise is None:
+                self.given = [tensor for tensor in self.tensors if tensor in shared and tensor not in self.edges]
+                self.layerwise = replaced(self.reference, self.given)
+            return self.layerwise.run({**feeds, **given}, self.given)
         except (ModelRefused, KeyError) as error:
-            self.layerwise = None
+            self.divisible = False
             self.stages.note(f"what each layer adds could not be told from what came in: {error}")
             return {}
 
     def measure_effects(self, samples: Sequence[Stored]) -> None:
         """Add the error of one layer at a time to the float artifact and see what it does to the outputs."""
-        if self.layerwise is None:
+        if not self.divisible:
             return
         adding = [m for m in self.meters if m.fits and m.own and math.isfinite(m.own)]
         chosen = sorted(adding, key=lambda meter: meter.own or 0.0, reverse=True)[:EFFECT_LAYERS]
         names = [meter.pair.reference.tensor for meter in chosen]
-        outputs = tuple(binding.tensor for binding in self.bound[0].outputs)
-        probe = perturbed(self.reference, [name for name in names if name not in self.edges])
+        outputs = tuple(dict.fromkeys(self._scores(binding.tensor) for binding in self.bound[0].outputs))
+        probe = perturbed(self.reference, [name for name in names if name not in self.edges], outputs)
         moved = {name: _Moved() for name in names if name in probe.given or name in self.edges}
         try:
             with self.stages.stage("weigh the layers", len(samples)):
@@ -148,12 +153,21 @@ class _Work:
             return
         for meter in chosen:
             name = meter.pair.reference.tensor
-            ends = name in outputs and name not in probe.given
-            meter.outputs_moved = meter.own if ends else moved[name].relative() if name in moved else None
+            if name in outputs:
+                meter.outputs_moved = meter.own
+            elif name in moved:
+                meter.outputs_moved = moved[name].relative()
+
+    def _scores(self, output: str) -> str:
+        """An output, or what its softmax is taken of: where a network is sure of itself, a softmax hides all errors."""
+        found = {activation.tensor: activation for activation in self.reference.activations}.get(output)
+        if found is None or found.operator.lower() not in _SATURATING or len(found.sources) != 1:
+            return output
+        return found.sources[0]
 
     def _perturb(self, probe: Layerwise, sample: Stored, outputs: tuple[str, ...], moved: dict[str, _Moved]) -> None:
-        feeds, _, given = self._watched(sample)
-        own = self._own(feeds, given)
+        feeds, wanted, given = self._watched(sample)
+        own = self._own(feeds, wanted, given)
         errors = {name: given[name] - (feeds[name] if name in self.edges else own[name]) for name in moved}
         none = {name: np.zeros_like(errors[name]) for name in probe.given}
         plain = probe.run({**feeds, **none}, outputs)
