@@ -129,7 +129,9 @@ def compare(request: CompareRequest, reporter: Reporter | None = None) -> Compar
         outputs = _parity(subject, subject.artifact, stages, "run the artifact")
         conversion = traced = None
         if subject.reference is not None:
-            conversion = _parity(subject, subject.reference, stages, "run the float artifact")
+            conversion = subject.recorded
+            if conversion is None:
+                conversion = _parity(subject, subject.reference, stages, "run the float artifact")
             traced = trace_layers(subject, request.layer_samples, stages)
         diagnoses: tuple[Diagnosis, ...] = ()
         if request.diagnose or (request.diagnose is None and is_far_off(subject, outputs)):

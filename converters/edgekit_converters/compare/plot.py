@@ -8,6 +8,7 @@ from typing import Any
 from edgekit.atomic import atomic_file
 from edgekit.errors import UsageError
 from edgekit_converters.compare.comparison import Comparison
+from edgekit_converters.compare.layers import LayerError
 from edgekit_converters.compare.table import short
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -74,15 +75,27 @@ def _draw_errors(axis: Any, found: Comparison) -> None:
     if start is not None:
         place = layers.index(start)
         axis.plot([place], [start.relative_l2], "o", markersize=9, markerfacecolor="none", color=_MARK, zorder=4)
-        # Level with the legend, where lines seldom run, and on the side that has room.
-        late = place > 0.6 * len(layers)
-        axis.annotate(f"starts at {short(start.name)}", (place, start.relative_l2), xytext=(place, 0.96),
-                      textcoords=axis.get_xaxis_transform(), fontsize=8, color=_MARK, va="top",
-                      ha="right" if late else "left", zorder=5,
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
-                      arrowprops={"arrowstyle": "-", "color": _MARK, "linewidth": 0.7, "relpos": (float(late), 0)})  # fmt: skip
+        _name_start(axis, place, start, late=place > 0.6 * len(layers))
     _styled(axis, "relative L2 error")
     axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
+
+
+def _name_start(axis: Any, place: int, start: LayerError, *, late: bool) -> None:
+    """Name the layer at the top, where lines seldom run, and on the side that has room."""
+    line = {"arrowstyle": "-", "color": _MARK, "linewidth": 0.7, "relpos": (float(late), 0.0)}
+    axis.annotate(
+        f"starts at {short(start.name)}",
+        (place, start.relative_l2),
+        xytext=(place, 0.96),
+        textcoords=axis.get_xaxis_transform(),
+        fontsize=8,
+        color=_MARK,
+        va="top",
+        ha="right" if late else "left",
+        zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+        arrowprops=line,
+    )
 
 
 def _draw_outputs(axis: Any, found: Comparison) -> None:

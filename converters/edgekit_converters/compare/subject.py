@@ -14,6 +14,7 @@ from edgekit.bundle import MANIFEST, Artifact, Bundle
 from edgekit.engine import format_of
 from edgekit.errors import DataRefused, EdgeKitError, ModelRefused, UsageError
 from edgekit.isolate import EngineProcess
+from edgekit.parity import Parity
 from edgekit.spec import Spec, TextEncoding
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.binding import bind_inputs, bind_outputs
@@ -100,6 +101,7 @@ class Subject:
         artifact: What is compared.
         reference: The float artifact of the same format; ``None`` where there is none, see ``notes``.
         data: What the user gave as data.
+        recorded: What `convert` measured of the reference, where that answers in the original's place.
     """
 
     title: str
@@ -110,6 +112,7 @@ class Subject:
     artifact: BoundFile
     reference: BoundFile | None
     data: Any
+    recorded: Parity | None = None
 
 
 def is_bundle(original: Any) -> bool:
@@ -180,6 +183,7 @@ def _of_bundle(request: CompareRequest, stages: Stages, scratch: Path, stack: Ex
     path = bundle.file(chosen.file) if chosen else existing_artifact(request.artifact)
     kind = format_of(path)
     floats = {artifact.format: artifact for artifact in bundle.artifacts if artifact.recipe == "fp32"}
+    recorded = None
     title, answer = f"the original, {bundle.manifest.source.get('file') or bundle.manifest.name}", None
     if request.data is None:
         samples, origin = golden_samples(*bundle.golden(), scratch / "samples"), "golden samples of the bundle"
@@ -192,6 +196,7 @@ def _of_bundle(request: CompareRequest, stages: Stages, scratch: Path, stack: Ex
                 remedy="leave --data out, convert with --recipe fp32 too, or give the trained model as ORIGINAL",
             )
         answer = stack.enter_context(_bound(bundle, stand_in).opened(task.spec)).run
+        recorded = stand_in.parity if stand_in is floats.get(kind) else None
         title = f"{stand_in.file} in the original's place"
         samples, origin = read_samples(request.data, task, stages, scratch / "samples")
         samples = answered(samples, answer, batch=True, stages=stages, folder=scratch / "answered")
@@ -199,7 +204,7 @@ def _of_bundle(request: CompareRequest, stages: Stages, scratch: Path, stack: Ex
         stages.note(f"layers are not compared: the bundle has no fp32 {kind} file; convert with --recipe fp32 too")
     reference = _bound(bundle, floats[kind]) if kind in floats else None
     artifact = _bound(bundle, chosen) if chosen else foreign(path, task, samples)
-    return Subject(title, task, samples, origin, answer, artifact, reference, request.data)
+    return Subject(title, task, samples, origin, answer, artifact, reference, request.data, recorded)
 
 
 def _in_bundle(bundle: Bundle, request: CompareRequest) -> Artifact | None:

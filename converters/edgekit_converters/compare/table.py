@@ -24,7 +24,8 @@ def headline(found: Comparison) -> Iterator[str]:
     yield f"outputs      {_parity(found.outputs)}"
     if found.conversion is not None:
         failed = " - already the float artifact answers otherwise" if found.conversion_failed else ""
-        yield f"conversion   {_numbers(found.conversion)} (float {found.format}, before quantization){failed}"
+        where = f"float {found.format}, before quantization, {found.conversion.samples} samples"
+        yield f"conversion   {_numbers(found.conversion)} ({where}){failed}"
     if found.traced is not None:
         yield f"layers       {_alignment(found)}"
         yield f"starts       {_start(found)}"
@@ -119,7 +120,7 @@ def layer_table(found: Comparison, rows: int) -> Table:
             str(places[layer.name]), layer.operator, escape(short(layer.name)), layer.dtype, _number(layer.at_output),
             _number(layer.own), _number(layer.inherited), _number(layer.relative_l2),
             "" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f} dB", f"{100 * layer.bias_share:.0f} %",
-            f"{100 * layer.clipped:.2g} %" if layer.clipped else "", style="bold" if first else None,
+            "" if layer.scale is None else f"{100 * layer.clipped:.2g} %", style="bold" if first else None,
         )  # fmt: skip
     return table
 
