@@ -173,10 +173,12 @@ def interpreter(job: Job) -> Path:
 def _child(module: str, arguments: list[str], *, python: Path | None = None) -> None:
     """Run a module of this package; Ctrl-C ends it as well. Raises ChildFailed with its last words."""
     command = [str(python or sys.executable), "-m", f"tests.benchmarks.quantizers.{module}", *arguments]
-    with tempfile.TemporaryFile() as log:
+    environment = {**os.environ, **QUIET, "PYTHONPATH": str(ROOT)}
+    # Some tools leave files in the current folder.
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="quantizers-") as current:
         try:
             done = subprocess.run(
-                command, cwd=ROOT, stdout=log, stderr=log, timeout=TIME_LIMIT, check=False, env={**os.environ, **QUIET}
+                command, cwd=current, stdout=log, stderr=log, timeout=TIME_LIMIT, check=False, env=environment
             )
         except subprocess.TimeoutExpired as error:
             raise ChildFailed(f"not finished after {TIME_LIMIT:.0f} s") from error
