@@ -98,11 +98,18 @@ class _Matching:
             self._pair(places[0][left], places[1][right], "input")
 
     def by_name(self) -> None:
-        """Equal names; the second of two equal ones goes with the second."""
+        """Equal names; the second of two equal ones goes with the second.
+
+        An integer operator of ONNX Runtime (``QLinearConv``) keeps its name when a rectifier is fused into it.
+        """
         known = {key: place for place, key in _numbered(self.given)}
+        names = {item.name for item in self.given}
         for place, key in _numbered(self.wanted):
-            if key in known and _alike(self.wanted[place], self.given[known[key]]):
-                self._pair(place, known[key], "name")
+            if key not in known or not _alike(self.wanted[place], self.given[known[key]]):
+                continue
+            after = self._rectified(0, place)
+            fused = self.given[known[key]].operator in _SAME and self.wanted[after].name not in names
+            self._pair(after if fused else place, known[key], "name")
 
     def by_weights(self) -> None:
         """The longest common sequence of what is left of the layers with weights.

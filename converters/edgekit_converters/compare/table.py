@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.parity import Parity
 from edgekit_converters.compare.comparison import Comparison
+from edgekit_converters.compare.layers import LayerError
 from edgekit_converters.table import accuracy
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 48
 _PACKAGES = re.compile(r"\b(?:[a-z_][a-z0-9_]*\.)+(?=[A-Z])")  # of PyTorch modules, in names in TFLite
+_CLIPPED = 0.01
+_SHIFTED = 0.5
 _ROUNDING = 1e-5  # relative L2 up to which two float files differ by the order of their sums
 
 
@@ -83,6 +86,21 @@ def _carriers(found: Comparison) -> Iterator[str]:
         return
     listed = "; ".join(f"{layer.operator} {short(layer.name)} {layer.at_output:.2g}" for layer in weighed[:3])
     yield f"carried by   {listed} (relative L2 of the outputs if that layer's error were the only one)"
+    cause = _cause(weighed[0])
+    if cause is not None:
+        yield f"cause        {short(weighed[0].name)}: {cause}"
+
+
+def _cause(layer: LayerError) -> str | None:
+    """What makes the error of a layer, where its numbers tell."""
+    if layer.clipped > _CLIPPED:
+        return (
+            f"{100 * layer.clipped:.2g} % of its values, {layer.low:.3g} to {layer.high:.3g}, lie outside the range "
+            f"{layer.stored_low:.3g} to {layer.stored_high:.3g} that is stored; calibrate with data like this"
+        )
+    if layer.bias_share > _SHIFTED:
+        return f"{100 * layer.bias_share:.0f} % of its error is a constant shift of channels: its bias is off"
+    return None
 
 
 def layer_table(found: Comparison, rows: int) -> Table:

@@ -15,6 +15,7 @@ from edgekit.bundle import Bundle, write_manifest
 from edgekit.engine import open_engine
 from edgekit.errors import DataRefused, ModelRefused, UsageError
 from edgekit_converters.compare import CompareRequest, Comparison, compare
+from edgekit_converters.compare.table import headline
 from edgekit_converters.compare.trace import open_trace
 from edgekit_converters.sources import SourceOptions
 from edgekit_converters.specs import parse_hint, partial_spec
@@ -244,3 +245,36 @@ def test_data_needs_something_that_answers(bundle: Bundle, photos: Path, tmp_pat
     found = compare(CompareRequest(only, "int8", format="onnx"))
     assert not found.layers
     assert any("no fp32 onnx file" in note for note in found.notes)
+
+
+class _Dim:
+    """Calibration data of ONNX Runtime's quantizer that is too dark."""
+
+    def __init__(self) -> None:
+        self.left = [np.random.default_rng(seed).random((1, 3, 32, 32), dtype=np.float32) / 2 for seed in range(8)]
+
+    def get_next(self) -> Any:
+        return {"input": self.left.pop()} if self.left else None
+
+
+@pytest.mark.parametrize("kind", ["QDQ", "QOperator"])
+def test_badly_calibrated_files_of_another_quantizer(bundle: Bundle, photos: Path, kind: str, tmp_path: Path) -> None:
+    from onnxruntime import quantization
+
+    quantization.quantize_static(
+        str(artifact(bundle, "onnx", "fp32")),
+        str(tmp_path / "dim.onnx"),
+        _Dim(),
+        quant_format=quantization.QuantFormat[kind],
+        activation_type=quantization.QuantType.QUInt8,
+    )
+    found = compare(CompareRequest(bundle.path, tmp_path / "dim.onnx", data=photos, diagnose=False))
+    assert found.traced is not None
+    assert found.traced.found.aligned == 3
+    layers = {layer.name: layer for layer in found.layers}
+    assert set(layers) >= {"input", "relu", "relu_1", "output"}
+    assert layers["input"].clipped > 0.05
+    assert layers["relu"].low >= 0.0  # a fused layer is compared behind its rectifier
+    assert layers["relu"].own is not None
+    assert layers["relu"].own < layers["relu"].relative_l2 < 0.5
+    assert any(line.startswith("cause") and "calibrate with data like this" in line for line in headline(found))
