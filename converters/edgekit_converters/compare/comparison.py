@@ -12,7 +12,8 @@ from typing import Any
 from edgekit.engine import format_of
 from edgekit.parity import Gate, Parity, ParityMeter
 from edgekit_converters.compare.layers import LayerError
-from edgekit_converters.compare.mismatch import Diagnosis, diagnose, is_far_off
+from edgekit_converters.compare.mismatch import diagnose, is_far_off
+from edgekit_converters.compare.search import Diagnosis
 from edgekit_converters.compare.subject import BoundFile, CompareRequest, Subject, opened_subject
 from edgekit_converters.compare.tracing import Traced, trace_layers
 from edgekit_converters.progress import Reporter, Silent, Stages

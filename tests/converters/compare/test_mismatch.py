@@ -14,8 +14,9 @@ from edgekit.metrics import Proportion
 from edgekit.spec import Preprocess
 from edgekit.tasks import task_for
 from edgekit_converters.compare import CompareRequest, compare
-from edgekit_converters.compare.mismatch import Diagnosis, examine_labels, is_poor, sign_test
+from edgekit_converters.compare.mismatch import examine_labels
 from edgekit_converters.compare.samples import read_samples
+from edgekit_converters.compare.search import Diagnosis, is_poor, sign_test
 from edgekit_converters.compare.subject import BoundFile
 from edgekit_converters.progress import Silent, Stages
 
