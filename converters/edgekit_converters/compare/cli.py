@@ -128,6 +128,8 @@ def _request(
         "--weights": weights,
         "--input-shape": input_shapes,
         "--labels": labels,
+        "--tokenizer": rest["tokenizer"],
+        "--trust-pickle": trust_pickle,
     }
     said = [name for name, value in given.items() if value]
     if is_bundle(original) and said:
