@@ -46,8 +46,8 @@ child process of its own, one at a time.
 - *speed over fp32*: median latency of the float artifact over that of the quantized one, one thread, both in one
   process in turns. **slower** marks artifacts that are slower than the float one. edgekit's files run in edgekit's
   engines, the others' `.onnx` files in ONNX Runtime with its default options.
-- Published files were trained or fine-tuned apart from the original here: hold their top-1 against the others', not
-  their agreement.
+- Published files need not hold exactly the original's weights: hold their top-1 against the others', not their
+  agreement.
 - TFLiteConverter takes Keras models and SavedModels only. NNCF is told when a network is a transformer; ONNX Runtime
   then quantizes matrix products only, since what it makes of all operators cannot be loaded.
 """
