@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from edgekit.engine import Array, Feeds, TensorInfo
+from edgekit_converters.quantize.ranges import Range
 
 PatchLayout = Literal["NHWC", "NCHW"]
 
@@ -77,6 +78,23 @@ class Node:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What a node does with channels that are scaled by positive factors.
+
+    Attributes:
+        tied: Activations whose channels scale together -> channel axis, the output last; for a layer its output.
+        reads: Activations whose channels a layer sums up -> channel axis.
+        constants: Constants added to a channel, which scale along; biases of layers are not listed.
+        limit: Value above which the node clips, ``None`` without one.
+    """
+
+    tied: Mapping[str, int]
+    reads: Mapping[str, int] = field(default_factory=dict)
+    constants: tuple[str, ...] = ()
+    limit: float | None = None
+
+
 class FloatGraph(ABC):
     """A float artifact, open for watching and for new weights.
 
@@ -98,7 +116,22 @@ class FloatGraph(ABC):
 
     @abstractmethod
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
-        """Run one sample and return the activations asked for, as float32 arrays with the batch first."""
+        """Run one sample and return the activations asked for, as float32 arrays with the batch first.
+
+        Under a simulation these are the values before they are rounded.
+        """
+
+    @abstractmethod
+    def flow(self, node: Node) -> Flow | None:
+        """What the node does with scaled channels; ``None`` where scaling would change its result."""
+
+    @abstractmethod
+    def simulate(self, ranges: Mapping[str, Range]) -> None:
+        """Round activations as an int8 artifact would from now on: ``watch`` then returns what their readers read.
+
+        Args:
+            ranges: Activation -> its range; the others stay in float. An empty mapping ends the simulation.
+        """
 
     @abstractmethod
     def weight(self, name: str) -> Array:

@@ -11,7 +11,9 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds, TensorInfo
 from edgekit.errors import DataRefused, ModelRefused
-from edgekit_converters.quantize.graph import FloatGraph, Layer, Node, Window
+from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node, Window
+from edgekit_converters.quantize.onnx_flows import flow
+from edgekit_converters.quantize.ranges import Range
 
 # Per-channel QuantizeLinear came with opset 13, 16-bit integers with 21.
 OPSET_PER_CHANNEL = 13
@@ -143,6 +145,7 @@ class OnnxGraph(FloatGraph):
         self._threads = threads
         self._session: Any = None
         self._watched: tuple[str, ...] = ()
+        self._ranges: dict[str, Range] = {}
         graph = self.model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._types = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
@@ -155,6 +158,7 @@ class OnnxGraph(FloatGraph):
             Node(node.name, node.op_type, tuple(filter(None, node.input)), tuple(filter(None, node.output)))
             for node in graph.node
         )
+        self._protos = {node.name: node for node in graph.node}
         self.layers = tuple(filter(None, (self._layer(node) for node in graph.node)))
 
     def _is_float(self, name: str) -> bool:
@@ -186,6 +190,27 @@ class OnnxGraph(FloatGraph):
             "NCHW", (dims[2], dims[3]), tuple(strides), tuple(dilations), pads, int(values.get("group", 1))
         )  # fmt: skip
 
+    def flow(self, node: Node) -> Flow | None:
+        """How channels pass a node; see :class:`FloatGraph`."""
+        import onnx
+
+        proto = self._protos[node.name]
+        if len(node.outputs) != 1 or not node.inputs or len(node.inputs) != len(proto.input):
+            return None
+        names = [*node.inputs, node.outputs[0]]
+        constants = [
+            onnx.numpy_helper.to_array(self._initializers[name]) if name in self._initializers else None
+            for name in node.inputs
+        ]
+        return flow(node.operator, attributes(proto), [self._shape(name) for name in names], names, constants)
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        """Shape of a tensor, 0 for a size that is not fixed."""
+        if name in self._initializers:
+            return tuple(self._initializers[name].dims)
+        kind = self._types.get(name)
+        return tuple(d.dim_value for d in kind.shape.dim) if kind is not None and kind.HasField("shape") else None
+
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
         """Run one sample; see :class:`FloatGraph`. Raises DataRefused when ONNX Runtime cannot run it."""
         wanted = tuple(dict.fromkeys(names))
@@ -199,13 +224,45 @@ class OnnxGraph(FloatGraph):
         found = dict(zip(computed, arrays, strict=True))
         return {name: found[name] if name in found else np.asarray(feeds[name]) for name in wanted}
 
+    def simulate(self, ranges: Mapping[str, Range]) -> None:
+        """Round activations from now on; see :class:`FloatGraph`."""
+        self._ranges = dict(ranges)
+        self._session = None
+
+    def _stored(self, name: str) -> str:
+        return f"{name}_rounded" if name in self._ranges else name
+
+    def _simulated(self) -> Any:
+        """A copy of the model in which activations with a range are quantized and dequantized."""
+        import onnx
+        from onnxruntime.quantization.onnx_model import ONNXModel
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for node in model.graph.node:
+            for position, name in enumerate(node.input):
+                node.input[position] = self._stored(name)
+        for name, span in self._ranges.items():
+            step, zero = span.grid()
+            parts = (f"{name}_step", np.array(step, np.float32)), (f"{name}_zero", np.array(zero, np.uint8))
+            model.graph.initializer.extend(onnx.numpy_helper.from_array(value, part) for part, value in parts)
+            between, (scale, origin) = f"{name}_integer", [part for part, _ in parts]
+            model.graph.node.extend(
+                (
+                    onnx.helper.make_node("QuantizeLinear", [name, scale, origin], [between]),
+                    onnx.helper.make_node("DequantizeLinear", [between, scale, origin], [self._stored(name)]),
+                )
+            )
+        if self._ranges:
+            ONNXModel(model).topological_sort()
+        return model
+
     def _loaded(self, names: tuple[str, ...]) -> Any:
         if self._session is None or not set(names) <= set(self._watched):
             import onnx
             import onnxruntime
 
-            watching = onnx.ModelProto()
-            watching.CopyFrom(self.model)
+            watching = self._simulated()
             # With other outputs gone, ONNX Runtime leaves out what only they need.
             del watching.graph.output[:]
             watching.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -214,6 +271,9 @@ class OnnxGraph(FloatGraph):
             # Freed blocks go back at once: the arena would grow to the sum of all activations.
             options.enable_cpu_mem_arena = False
             options.intra_op_num_threads = self._threads or 0
+            if self._ranges:  # round where asked, and nowhere else
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._watched = names
             self._session = onnxruntime.InferenceSession(
                 watching.SerializeToString(), options, providers=["CPUExecutionProvider"]

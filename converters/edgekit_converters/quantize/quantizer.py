@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,9 +14,12 @@ from edgekit.engine import Array, format_of
 from edgekit.errors import DataRefused, UsageError
 from edgekit_converters.quantize import onnx_quantizer, tflite_quantizer
 from edgekit_converters.quantize.calibration import CalibrationSummary, Samples, check_samples
+from edgekit_converters.quantize.effort import Effort, Parts, parts_of
+from edgekit_converters.quantize.equalization import equalize
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of, prepared
 from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
+from edgekit_converters.quantize.range_search import search_ranges
 from edgekit_converters.quantize.ranges import Range, RangeObserver, RangeRule
 from edgekit_converters.quantize.recipes import IoType, Recipe
 from edgekit_converters.quantize.rounding import compensate
@@ -26,8 +28,6 @@ from edgekit_converters.quantize.weights import weight_scales
 
 HEADROOM = 1.5
 """16-bit grids have steps to spare: values beyond those seen in calibration are not clipped at once."""
-Rounding = Literal["nearest", "compensated"]
-"""The best on MobileNetV2 and EfficientNet-Lite0, judged on calibration photos left out of calibration."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class QuantizeReport:
         recipe: Name of the recipe.
         io: Type of inputs and outputs, ``float`` or ``int8``.
         calibration: What the check of the calibration data found; ``None`` where none is needed.
-        rule: Range rule of the activations inside the model; ``None`` without calibration.
+        rule: Range rule of the activations inside the model, for the user; ``None`` without calibration.
         notes: What the user should know: what stayed in float, warnings about the data.
     """
 
     recipe: str
     io: IoType
     calibration: CalibrationSummary | None
-    rule: RangeRule | None
+    rule: str | None
     notes: tuple[str, ...]
 
 
@@ -57,7 +57,7 @@ class Plan:
         ranges: Range of every activation that may be quantized.
         placement: What stays in float.
         calibration: What the check of the samples found.
-        rule: Range rule applied inside the model.
+        rule: Name of the range rule applied inside the model.
         scales: Name of a weight -> scale of each output channel, float64.
         notes: For the user.
     """
@@ -65,7 +65,7 @@ class Plan:
     ranges: Mapping[str, Range]
     placement: Placement
     calibration: CalibrationSummary
-    rule: RangeRule
+    rule: str
     scales: Mapping[str, Array]
     notes: tuple[str, ...]
 
@@ -78,7 +78,8 @@ def quantize(
     *,
     io: IoType = "float",
     rule: RangeRule | None = None,
-    rounding: Rounding = "compensated",
+    effort: Effort = "normal",
+    parts: Parts | None = None,
     threads: int | None = None,
 ) -> QuantizeReport:
     """Write a float ``.tflite`` or ``.onnx`` artifact in a recipe.
@@ -90,10 +91,10 @@ def quantize(
         samples: Calibration data: artifact tensor name -> array with a batch of one. Gone through several times.
             Static recipes need it; ``dynamic-int8`` rounds its weights better with it.
         io: ``int8`` makes inputs and outputs integers, for microcontrollers and accelerators.
-        rule: How ranges inside the model are chosen; left out, see :func:`range_rule`. Inputs, outputs and 16-bit
+        rule: One rule for all ranges inside the model; left out, they are searched for. Inputs, outputs and 16-bit
             activations keep all values.
-        rounding: How weights are rounded where there are samples: each to its ``nearest`` step, or ``compensated``
-            so that the errors of a layer cancel on the calibration data.
+        effort: ``low`` takes a few seconds and rounds weights to nearest; ``normal`` spreads their errors.
+        parts: What is done, part by part, in place of an effort.
         threads: Threads of the engine that collects ranges.
 
     Raises:
@@ -112,9 +113,10 @@ def quantize(
     with closing(graph):
         plan = None
         if samples is not None and recipe.weight_bits == 8:
-            plan = calibrate(graph, recipe, samples, io=io, rule=rule)
-            if rounding == "compensated":
-                compensate(graph, samples, plan.scales)
+            chosen = parts or parts_of(effort)
+            plan = calibrate(graph, recipe, samples, io=io, rule=rule, parts=chosen)
+            if chosen.spread or chosen.correct:
+                compensate(graph, samples, plan.scales, spread=chosen.spread, correct=chosen.correct)
         data = _written(graph, recipe, io, plan)
     with atomic_file(out) as temporary:
         temporary.write_bytes(data)
@@ -179,33 +181,69 @@ def _format_notes(graph: FloatGraph, recipe: Recipe) -> tuple[str, ...]:
 
 
 def calibrate(
-    graph: FloatGraph, recipe: Recipe, samples: Samples, *, io: IoType = "float", rule: RangeRule | None = None
+    graph: FloatGraph,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    io: IoType = "float",
+    rule: RangeRule | None = None,
+    parts: Parts | None = None,
 ) -> Plan:
     """Check the samples; for a static recipe, run the float model on each and choose ranges.
 
     Memory is that of one sample's activations and 64 KiB a tensor, whatever the number of samples.
 
+    Args:
+        graph: The float graph; equalization changes its weights, not its answers.
+        recipe: A recipe with int8 weights.
+        samples: Calibration data.
+        io: Type of the artifact's inputs and outputs.
+        rule: One rule for all ranges; ``None`` searches.
+        parts: What is done; everything by default.
+
     Raises:
         DataRefused: Samples that cannot calibrate.
     """
+    parts = parts or Parts()
     summary = check_samples(samples, graph.inputs)
     if not recipe.static:
-        return Plan({}, NOTHING_IN_FLOAT, summary, "minmax", _scales(graph, {}, NOTHING_IN_FLOAT, 256), summary.notes)
+        return Plan({}, NOTHING_IN_FLOAT, summary, "none", _scales(graph, {}, NOTHING_IN_FLOAT, 256), summary.notes)
     placement = place(graph, io, activation_bits=recipe.activation_bits)
-    watched = _watched(graph, placement)
+    if parts.equalize and recipe.activation_bits == 8:
+        equalize(graph, samples)
     observer = RangeObserver()
+    watched = _watched(graph, placement)
     for sample in samples:
         observer.add(graph.watch(sample, watched))
-    levels = 2**recipe.activation_bits
-    inner = rule or range_rule(recipe, placement)
-    ranges = observer.ranges(inner, levels=levels)
-    whole = {*graph.outputs, *(info.name for info in graph.inputs), *_read_in_float(graph, placement)}
-    for name in whole & set(ranges):
-        ranges[name] = observer.tensors[name].range("minmax")
-    if recipe.activation_bits == 16:
-        ranges = {name: Range(HEADROOM * span.low, HEADROOM * span.high) for name, span in ranges.items()}
+    ranges, used = _ranges(graph, recipe, samples, observer, placement=placement, rule=rule, parts=parts)
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
-    return Plan(ranges, placement, summary, inner, _scales(graph, ranges, placement, levels), notes)
+    scales = _scales(graph, ranges, placement, 2**recipe.activation_bits)
+    return Plan(ranges, placement, summary, used, scales, notes)
+
+
+def _ranges(
+    graph: FloatGraph,
+    recipe: Recipe,
+    samples: Samples,
+    observer: RangeObserver,
+    *,
+    placement: Placement,
+    rule: RangeRule | None,
+    parts: Parts,
+) -> tuple[dict[str, Range], str]:
+    """Range of every activation seen, and the name of the rule."""
+    edges = {*graph.outputs, *(info.name for info in graph.inputs), *_read_in_float(graph, placement)}
+    whole = {name: observer.tensors[name].range("minmax") for name in observer.tensors if name in edges}
+    if recipe.activation_bits == 16:
+        every = observer.ranges(rule or "minmax", levels=2**16) | whole
+        return {name: Range(HEADROOM * span.low, HEADROOM * span.high) for name, span in every.items()}, "minmax"
+    inner = [name for name in graph.activations if name in observer.tensors and name not in whole]
+    if rule is not None or not parts.search or not inner:
+        used = rule or range_rule(placement)
+        return observer.ranges(used) | whole, used
+    rounded = {name: span for name, span in whole.items() if name not in graph.outputs}
+    found = search_ranges(graph, samples, observer, inner, rounded, parts=parts.search_parts)
+    return {**found.ranges, **whole}, found.rule
 
 
 def _scales(graph: FloatGraph, ranges: Mapping[str, Range], placement: Placement, levels: int) -> dict[str, Array]:
@@ -218,15 +256,12 @@ def _scales(graph: FloatGraph, ranges: Mapping[str, Range], placement: Placement
     return found
 
 
-def range_rule(recipe: Recipe, placement: Placement) -> RangeRule:
-    """The rule that measured best, judged on calibration data left out of calibration.
+def range_rule(placement: Placement) -> RangeRule:
+    """The rule where ranges are not searched for.
 
     Convolutional networks: the middle 99.99 %. Transformers: least squares, since a few channels with large values
-    carry meaning there (MiniLM: relative L2 0.10 instead of 0.26). 16 bits: everything, nothing is gained by
-    clipping.
+    carry meaning there (MiniLM: relative L2 0.10 instead of 0.26).
     """
-    if recipe.activation_bits == 16:
-        return "minmax"
     return "mse" if placement.attention else "percentile"
 
 

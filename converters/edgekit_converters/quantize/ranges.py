@@ -7,8 +7,10 @@ bins are 1.6 % wide at most, finer than the choice of a clipping threshold needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.errors import DataRefused, UsageError
 
-RangeRule = Literal["minmax", "percentile", "mse"]
+RangeRule = Literal["minmax", "percentile", "mse", "entropy"]
 
 # Bits of a float32 that are kept: sign, 8 of exponent, 6 of mantissa; magnitudes below 2**-30 count as zero,
 # above 2**34 into the last bin (min and max stay exact).
@@ -47,6 +49,11 @@ class Range:
         """``high - low``."""
         return self.high - self.low
 
+    def grid(self) -> tuple[float, int]:
+        """Step and zero point of an unsigned 8-bit grid; zero is on it."""
+        step = max(self.width, 1e-9) / 255
+        return step, int(np.clip(np.rint(-self.low / step), 0, 255))
+
 
 class TensorStatistics:
     """What is remembered of one tensor: exact minimum and maximum, and a histogram of 64 KiB.
@@ -61,6 +68,8 @@ class TensorStatistics:
         self.minimum = np.inf
         self.maximum = -np.inf
         self.samples = 0
+        self._lows = _Extremes()
+        self._highs = _Extremes()
         self._positive = np.zeros(_BINS, np.int64)
         self._negative = np.zeros(_BINS, np.int64)
         self._zeros = 0
@@ -73,17 +82,15 @@ class TensorStatistics:
             return
         low, high = float(flat.min()), float(flat.max())
         if np.isnan(low) or np.isnan(high):
-            raise DataRefused(
-                f"tensor {name!r} becomes NaN on a calibration sample",
-                expected="finite numbers",
-                remedy="check the sample's scale and the float model",
-            )
+            raise becomes_nan(name)
         if low < -MASKED or high > MASKED:
             flat = flat[np.abs(flat) <= MASKED]
             if not flat.size:
                 return
             low, high = float(flat.min()), float(flat.max())
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self._lows.add(low)
+        self._highs.add(high)
         self._count(_thinned(flat))
 
     def _count(self, flat: Array) -> None:
@@ -123,7 +130,61 @@ class TensorStatistics:
         values, counts = self.histogram()
         if rule == "percentile":
             return _percentile(values, counts, low, high)
-        return _least_squares(values, counts, low, high, levels)
+        criterion = squared_error if rule == "mse" else divergence
+        return _shrunk(criterion, values, counts, whole=Range(low, high), levels=levels)
+
+    def typical(self, deviations: float) -> Range:
+        """Mean over the samples of their smallest and largest value, and some standard deviations more.
+
+        Args:
+            deviations: How many; never beyond what was seen.
+        """
+        low = max(self._lows.mean - deviations * self._lows.deviation, self.minimum)
+        high = min(self._highs.mean + deviations * self._highs.deviation, self.maximum)
+        return Range(min(low, 0.0), max(high, 0.0))
+
+    def quantile(self, tail: float) -> Range:
+        """What is left when this part of all values is cut off, half of it at each end."""
+        low, high = min(self.minimum, 0.0), max(self.maximum, 0.0)
+        values, counts = self.histogram()
+        return _percentile(values, counts, low, high, tail) if high > low else Range(low, high)
+
+
+class _Extremes:
+    """Mean and deviation of float32 numbers, summed exactly: in whichever order they come."""
+
+    _UNIT = 2**149  # every float32 is a whole multiple of 2**-149
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._squares = 0, 0, 0
+
+    def add(self, value: float) -> None:
+        """Take in a number."""
+        numerator, denominator = float(np.float32(value)).as_integer_ratio()
+        whole = numerator * (self._UNIT // denominator)
+        self._count, self._sum, self._squares = self._count + 1, self._sum + whole, self._squares + whole * whole
+
+    @property
+    def mean(self) -> float:
+        """Mean, 0 of nothing."""
+        return float(Fraction(self._sum, self._UNIT * self._count)) if self._count else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation."""
+        if not self._count:
+            return 0.0
+        spread = Fraction(self._squares * self._count - self._sum**2, (self._UNIT * self._count) ** 2)
+        return math.sqrt(float(spread))
+
+
+def becomes_nan(name: str) -> DataRefused:
+    """The error for an activation that is NaN on a calibration sample."""
+    return DataRefused(
+        f"tensor {name!r} becomes NaN on a calibration sample",
+        expected="finite numbers",
+        remedy="check the sample's scale and the float model",
+    )
 
 
 def _thinned(flat: Array) -> Array:
@@ -137,21 +198,26 @@ def _centres() -> Array:
     return codes.view(np.float32).astype(np.float64)
 
 
-def _percentile(values: Array, counts: Array, low: float, high: float) -> Range:
+def _percentile(values: Array, counts: Array, low: float, high: float, tail: float = 1 - _PERCENTILE / 100) -> Range:
     cumulated = np.cumsum(counts)
-    tail = (1 - _PERCENTILE / 100) / 2 * cumulated[-1]
+    tail = tail / 2 * cumulated[-1]
     first = values[np.searchsorted(cumulated, tail)]
     last = values[min(np.searchsorted(cumulated, cumulated[-1] - tail), len(values) - 1)]
     return Range(max(low, min(float(first), 0.0)), min(high, max(float(last), 0.0)))
 
 
-def _least_squares(values: Array, counts: Array, low: float, high: float, levels: int) -> Range:
+def _shrunk(
+    criterion: Callable[[Array, Array, Range, int], float], values: Array, counts: Array, *, whole: Range, levels: int
+) -> Range:
     """Shrink one end, then the other, twice: the error is nearly separable in the two."""
-    best = Range(low, high)
+    best = whole
     for _ in range(2):
         for end in ("low", "high"):
-            choices = [Range(low * f, best.high) if end == "low" else Range(best.low, high * f) for f in _CANDIDATES]
-            best = min(choices, key=lambda choice: (squared_error(values, counts, choice, levels), -choice.width))
+            choices = [
+                Range(whole.low * part, best.high) if end == "low" else Range(best.low, whole.high * part)
+                for part in _CANDIDATES
+            ]
+            best = min(choices, key=lambda choice: (criterion(values, counts, choice, levels), -choice.width))
     return best
 
 
@@ -172,6 +238,36 @@ def squared_error(values: Array, counts: Array, choice: Range, levels: int) -> f
     wide = (np.abs(values) / 64 > step) & (values == clipped)
     error = np.where(wide, step * step / 12, (values - rounded) ** 2)
     return float(error @ counts)
+
+
+def divergence(values: Array, counts: Array, choice: Range, levels: int) -> float:
+    """Kullback-Leibler divergence of the stored values from the histogram, in nats.
+
+    Migacz, "8-bit Inference with TensorRT" (2017), with the histogram's own bins: values beyond the range are
+    counted at its ends, and a step's values are spread evenly over the bins that fall into it.
+
+    Args:
+        values: Bin centres, float64, ascending.
+        counts: Bin counts.
+        choice: Range of the grid.
+        levels: Number of steps.
+    """
+    step = max(choice.width, 1e-30) / (levels - 1)
+    inside = (values >= choice.low) & (values <= choice.high)
+    if not inside.any():
+        return float("inf")
+    clipped = np.where(inside, counts, 0).astype(np.float64)
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    reference = clipped.copy()
+    reference[first] += counts[:first].sum()
+    reference[last] += counts[last + 1 :].sum()
+    steps = np.rint(np.clip(values, choice.low, choice.high) / step).astype(np.int64)
+    steps -= steps.min()
+    mass, bins = np.bincount(steps, clipped), np.bincount(steps, inside)
+    stored = np.where(inside, mass[steps] / np.maximum(bins[steps], 1), 0.0)
+    p, q = reference / reference.sum(), stored / stored.sum()
+    held = (p > 0) & (q > 0)
+    return float((p[held] * np.log(p[held] / q[held])).sum())
 
 
 class RangeObserver:

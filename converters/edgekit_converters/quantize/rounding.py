@@ -32,39 +32,57 @@ _PASSES = 6
 _MOMENT_BYTES = 256 * 2**20
 
 
-def compensate(graph: FloatGraph, samples: Samples, scales: Mapping[str, Array]) -> None:
+def compensate(
+    graph: FloatGraph,
+    samples: Samples,
+    scales: Mapping[str, Array],
+    *,
+    spread: bool = True,
+    correct: bool = True,
+) -> None:
     """Round the weights of all layers that have scales, correct their biases, and leave both in the graph.
 
     Layers are taken in the order they run, a few a pass over the samples, so that later ones see the inputs which
-    the rounded earlier ones give. A bias takes up what the rounding would still move the mean of its channel by.
+    the rounded earlier ones give. A bias takes up what the rounding of its layer's weights would still move the
+    mean of its channel by. (What the rounding of activations moves it by is left: clipped outliers make that mean,
+    and making it up moves all other positions away. MobileNetV2: relative L2 0.21 instead of 0.07.)
 
     Args:
         graph: The float graph; its weights and biases are replaced.
         samples: Calibration data, gone through about six times.
         scales: Name of a weight -> scale of each output channel.
+        spread: Whether a weight's rounding error is spread over the weights not yet rounded; otherwise each is
+            rounded to its nearest step.
+        correct: Whether biases are corrected.
     """
-    layers = [layer for layer in graph.layers if layer.weight in scales and _is_known(graph, layer)]
+    layers = [layer for layer in graph.layers if layer.weight in scales and is_known(graph, layer)]
     for group in _passes(graph, layers):
         gathered = {layer: _Gathered() for layer in group}
         _gather(graph, samples, gathered)
         changed: dict[str, Array] = {}
         for layer, sums in gathered.items():
-            changed.update(_compensated(graph, layer, sums, scales[layer.weight]))
+            changed.update(_compensated(graph, layer, sums, scales[layer.weight], spread=spread, correct=correct))
         graph.replace_weights(changed)
 
 
-def _is_known(graph: FloatGraph, layer: Layer) -> bool:
-    """Whether the layer's patches can be taken; convolutions in one or three dimensions round to nearest."""
+def is_known(graph: FloatGraph, layer: Layer) -> bool:
+    """Whether a layer's patches can be taken; convolutions in one or three dimensions round to nearest."""
     return layer.window is not None or graph.weight(layer.weight).ndim == 2
 
 
-def _compensated(graph: FloatGraph, layer: Layer, sums: _Gathered, scales: Array) -> dict[str, Array]:
+def _compensated(
+    graph: FloatGraph, layer: Layer, sums: _Gathered, scales: Array, *, spread: bool, correct: bool
+) -> dict[str, Array]:
     """New weight and bias of a layer."""
     weight = graph.weight(layer.weight)
     matrix = as_matrix(layer, weight)
-    rounded = round_matrix(matrix, sums.moments, scales.reshape(matrix.shape[0], -1, 1))
+    steps = scales.reshape(matrix.shape[0], -1, 1)
+    if spread:
+        rounded = round_matrix(matrix, sums.moments, steps)
+    else:
+        rounded = np.clip(np.rint(matrix / steps), -WEIGHT_STEPS, WEIGHT_STEPS) * steps
     found = {layer.weight: from_matrix(layer, rounded, weight.shape)}
-    if layer.bias is not None:
+    if correct and layer.bias is not None:
         bias = graph.weight(layer.bias)
         moved = (matrix - rounded) @ sums.mean[..., None]
         if bias.size == moved.size:

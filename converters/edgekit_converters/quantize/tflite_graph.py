@@ -12,7 +12,9 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds, TensorInfo
 from edgekit.errors import DataRefused, ModelRefused
-from edgekit_converters.quantize.graph import FloatGraph, Layer, Node, Window
+from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node, Window
+from edgekit_converters.quantize.ranges import Range
+from edgekit_converters.quantize.tflite_flows import flow
 
 
 @cache
@@ -75,10 +77,16 @@ def tensor_name(tensor: Any) -> str:
 
 def constant(model: Any, tensor: Any) -> Array | None:
     """Values of a float32 constant (a copy), ``None`` for everything else."""
+    return _values(model, tensor) if tensor_types()[tensor.type] == "float32" else None
+
+
+def _values(model: Any, tensor: Any) -> Array | None:
+    """Values of a constant of a plain type (a copy), ``None`` for everything else."""
     data = model.buffers[tensor.buffer].data
-    if data is None or len(data) == 0 or tensor_types()[tensor.type] != "float32":
+    dtype = {"float32": np.float32, "int32": np.int32, "int64": np.int64}.get(tensor_types()[tensor.type])
+    if data is None or len(data) == 0 or dtype is None:
         return None
-    return np.frombuffer(bytes(data), np.float32).reshape(_shape(tensor)).copy()
+    return np.frombuffer(bytes(data), dtype).reshape(_shape(tensor)).copy()
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:
@@ -101,6 +109,8 @@ class TFLiteGraph(FloatGraph):
         self.model = read_flatbuffer(path)
         self._threads = threads
         self._interpreter: Any = None
+        self._ranges: dict[str, Range] = {}
+        self._rounded: dict[int, int] = {}
         self._graph = self.model.subgraphs[0]
         self._number_names()
         constants = {i for i, t in enumerate(self._graph.tensors) if self.model.buffers[t.buffer].data is not None}
@@ -113,6 +123,7 @@ class TFLiteGraph(FloatGraph):
         self.inputs_names = tuple(tensor_name(self._graph.tensors[i]) for i in self._graph.inputs)
         self.outputs_names = tuple(tensor_name(self._graph.tensors[i]) for i in self._graph.outputs)
         self.nodes = tuple(self._node(op) for op in self._graph.operators)
+        self._operators = {node.name: op for node, op in zip(self.nodes, self._graph.operators, strict=True)}
         self.layers = tuple(filter(None, (self._layer(op) for op in self._graph.operators)))
 
     def _number_names(self) -> None:
@@ -174,6 +185,17 @@ class TFLiteGraph(FloatGraph):
         (top, bottom), (left, right) = pads
         return Window("NHWC", (taps[1], taps[2]), strides, dilations, (top, left, bottom, right), groups)
 
+    def flow(self, node: Node) -> Flow | None:
+        """How channels pass a node; see :class:`FloatGraph`."""
+        operator = self._operators.get(node.name)
+        if operator is None or len(operator.outputs) != 1:
+            return None
+        indices = [int(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        tensors = [self._graph.tensors[i] for i in indices]
+        constants = [_values(self.model, tensor) for tensor in tensors[:-1]]
+        names = [self.key(i) for i in indices]
+        return flow(node.operator, operator.builtinOptions, [_shape(t) for t in tensors], names, constants)
+
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
         """Run one sample; see :class:`FloatGraph`. Raises DataRefused when LiteRT cannot run it."""
         interpreter = self._loaded()
@@ -183,6 +205,68 @@ class TFLiteGraph(FloatGraph):
         except (RuntimeError, ValueError) as error:
             raise DataRefused(f"{self.path.name} cannot run a calibration sample: {error}") from error
         return {name: interpreter.tensor(self.index(name))().copy() for name in names}
+
+    def simulate(self, ranges: Mapping[str, Range]) -> None:
+        """Round activations from now on; see :class:`FloatGraph`."""
+        self._ranges = dict(ranges)
+        self._interpreter = None
+
+    def _simulated(self) -> bytes:
+        """The model; activations with a range are followed by QUANTIZE and DEQUANTIZE."""
+        self._rounded = {}
+        if not self._ranges:
+            return packed(self.model)
+        graph, operators, codes = self._graph, list(self._graph.operators), list(self.model.operatorCodes)
+        tensors, kept = list(graph.tensors), [list(op.inputs) for op in operators]
+        try:
+            self._insert_rounding()
+            return packed(self.model)
+        finally:
+            graph.tensors, graph.operators, self.model.operatorCodes = tensors, operators, codes
+            for operator, inputs in zip(operators, kept, strict=True):
+                operator.inputs = inputs
+
+    def _insert_rounding(self) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        kinds = {}
+        for name in ("QUANTIZE", "DEQUANTIZE"):
+            code = schema.OperatorCodeT()
+            code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+            code.version = 1
+            kinds[name] = len(self.model.operatorCodes)
+            self.model.operatorCodes = [*self.model.operatorCodes, code]
+        made: dict[int, list[Any]] = {}
+        for name, span in self._ranges.items():
+            source = self.index(name)
+            integer = self._added(source, schema.TensorType.INT8, span)
+            self._rounded[source] = self._added(source, schema.TensorType.FLOAT32, None)
+            pair = []
+            for kind, taken, given in (("QUANTIZE", source, integer), ("DEQUANTIZE", integer, self._rounded[source])):
+                operator = schema.OperatorT()
+                operator.opcodeIndex, operator.inputs, operator.outputs = kinds[kind], [taken], [given]
+                pair.append(operator)
+            made[source] = pair
+        ordered = [op for index in self._graph.inputs for op in made.get(int(index), [])]
+        for operator in self._graph.operators:
+            operator.inputs = [self._rounded.get(int(i), int(i)) for i in operator.inputs]
+            ordered += [operator, *(op for index in operator.outputs for op in made.get(int(index), []))]
+        self._graph.operators = ordered
+
+    def _added(self, source: int, kind: int, span: Range | None) -> int:
+        """A tensor of the shape of another; returns its index."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        tensor = schema.TensorT()
+        like = self._graph.tensors[source]
+        tensor.shape, tensor.shapeSignature, tensor.type, tensor.buffer = like.shape, like.shapeSignature, kind, 0
+        tensor.name = f"{len(self._graph.tensors)}"
+        if span is not None:
+            step, zero = span.grid()
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [step], [zero - 128]
+        self._graph.tensors = [*self._graph.tensors, tensor]
+        return len(self._graph.tensors) - 1
 
     def _feed(self, interpreter: Any, feeds: Feeds) -> None:
         resized = False
@@ -203,7 +287,7 @@ class TFLiteGraph(FloatGraph):
                 # LiteRT warns of the memory that keeping all tensors takes; it is one sample's, and meant.
                 warnings.filterwarnings("ignore", message=".*preserve_all_tensors", category=UserWarning)
                 self._interpreter = Interpreter(
-                    model_content=packed(self.model),
+                    model_content=self._simulated(),
                     num_threads=self._threads,
                     experimental_preserve_all_tensors=True,
                 )

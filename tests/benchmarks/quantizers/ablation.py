@@ -5,27 +5,34 @@ Each is a function, so that the quantizer is imported only where it runs.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Arguments = Mapping[str, Any]
 
 
-def low_effort() -> Arguments:
-    """The quickest int8 that there is: ``effort="low"``, or rounding to nearest where there is no such thing."""
-    from edgekit_converters.quantize import quantize
+def without(**parts: Any) -> Callable[[], Arguments]:
+    """All parts but those given."""
 
-    known = inspect.signature(quantize).parameters
-    return {"effort": "low"} if "effort" in known else {"rounding": "nearest"}
+    def arguments() -> Arguments:
+        from edgekit_converters.quantize.effort import Parts
+
+        return {"parts": Parts(**parts)}
+
+    return arguments
 
 
 VARIANTS: dict[str, Callable[[], Arguments]] = {
     "everything": lambda: {},
-    "weights rounded to nearest": lambda: {"rounding": "nearest"},
-    "ranges: min/max": lambda: {"rule": "minmax"},
-    "ranges: percentile": lambda: {"rule": "percentile"},
-    "ranges: least squares": lambda: {"rule": "mse"},
-    "min/max, nearest": lambda: {"rule": "minmax", "rounding": "nearest"},
-    "low effort": low_effort,
+    "without equalization": without(equalize=False),
+    "one range rule for all": without(search_parts=1),
+    "without range search (99.99 %)": without(search=False),
+    "weights rounded to nearest": without(spread=False),
+    "without bias correction": without(correct=False),
+    "nearest, no bias correction": without(spread=False, correct=False),
+    "min/max, nothing else": lambda: {
+        "rule": "minmax",
+        **without(equalize=False, search=False, spread=False, correct=False)(),
+    },
+    "low effort": lambda: {"effort": "low"},
 }

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from edgekit.engine import Array, Feeds
-from edgekit_converters.quantize.graph import FloatGraph, Layer, Node
+from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node
 from edgekit_converters.quantize.policy import place, uneven_concatenations
 from edgekit_converters.quantize.ranges import Range
 
@@ -20,6 +20,12 @@ class Sketch(FloatGraph):
         self.outputs = (self.nodes[-1].name,)
 
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def flow(self, node: Node) -> Flow | None:
+        raise NotImplementedError
+
+    def simulate(self, ranges: Mapping[str, Range]) -> None:
         raise NotImplementedError
 
     def weight(self, name: str) -> Array:

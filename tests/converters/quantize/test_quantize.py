@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgekit.engine import open_engine
 from edgekit.errors import DataRefused, ModelRefused, UsageError
 from edgekit_converters.quantize import RECIPES, check_artifact, quantize
+from edgekit_converters.quantize.effort import Parts
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.onnx_graph import OnnxGraph
 from edgekit_converters.quantize.quantizer import calibrate
@@ -82,11 +83,12 @@ def test_compensated_rounding_is_closer_than_nearest(
     float_file: Path, tmp_path: Path, pictures: Pictures, answers: Answers
 ) -> None:
     error = {}
-    for rounding in ("nearest", "compensated"):
-        path = tmp_path / f"{rounding}{float_file.suffix}"
-        quantize(float_file, path, RECIPES["int8-int16"], pictures(float_file, 48), rounding=rounding)
-        error[rounding] = relative_l2(answers(path), answers(float_file))
-    assert error["compensated"] < error["nearest"]
+    for spread in (False, True):
+        path = tmp_path / f"{spread}{float_file.suffix}"
+        parts = Parts(spread=spread, correct=spread)
+        quantize(float_file, path, RECIPES["int8-int16"], pictures(float_file, 48), parts=parts)
+        error[spread] = relative_l2(answers(path), answers(float_file))
+    assert error[True] < error[False]
 
 
 def test_order_of_the_samples_changes_no_range(float_file: Path, pictures: Pictures) -> None:

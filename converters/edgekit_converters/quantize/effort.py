@@ -1,0 +1,40 @@
+"""How much is done to make an integer artifact better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekit.errors import UsageError
+
+Effort = Literal["low", "normal"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is done; each can be left out to see what it contributes.
+
+    Attributes:
+        equalize: Bring the channels of an activation closer together before they share a scale.
+        search: Choose ranges by the error of the model's answers.
+        search_parts: Parts of the network that get a range rule of their own.
+        spread: Spread each weight's rounding error over the weights not yet rounded.
+        correct: Let biases take up what rounding moves the mean of a channel by.
+    """
+
+    equalize: bool = True
+    search: bool = True
+    search_parts: int = 8
+    spread: bool = True
+    correct: bool = True
+
+
+EFFORTS: Mapping[Effort, Parts] = {"low": Parts(search_parts=1, spread=False), "normal": Parts()}
+
+
+def parts_of(effort: Effort) -> Parts:
+    """What is done at an effort. Raises UsageError for an unknown one."""
+    if effort not in EFFORTS:
+        raise UsageError(f"effort {effort!r}", expected=", ".join(EFFORTS))
+    return EFFORTS[effort]
