@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
+Answers = dict[str, dict[str, NDArray[np.float32]]]
+Answerer = Callable[[list[tuple[Path, Path]]], Answers]
 
 
 @pytest.fixture(scope="session")
@@ -31,5 +37,32 @@ def edgekit_command() -> CommandRunner:
     def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "edgekit"), *map(str, arguments)]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload,no-any-return]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def haswell(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
+    """Give what artifacts answer on an emulated Haswell, an x86-64 CPU with AVX2 but without VNNI.
+
+    The function takes pairs of an artifact and an ``.npz`` with inputs; its answers are those of
+    ``fixtures/answers.py``. Tests are skipped by name where there is no emulator (never in CI).
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip(f"needs a Python for x86-64 to emulate, this one is for {platform.machine()}")
+    emulator = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+    if emulator is None and os.environ.get("CI"):
+        pytest.fail("no qemu-x86_64 in CI: int8 on CPUs without VNNI cannot be checked")
+    if emulator is None:
+        pytest.skip("needs qemu-x86_64, on Debian and Ubuntu: apt-get install qemu-user-static")
+    cpu = (emulator, "-cpu", "Haswell")
+
+    def run(pairs: list[tuple[Path, Path]]) -> Answers:
+        folder = tmp_path_factory.mktemp("haswell")
+        script = Path(__file__).parent / "fixtures" / "answers.py"
+        command = [*cpu, sys.executable, str(script), str(folder), *(str(path) for pair in pairs for path in pair)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
 
     return run

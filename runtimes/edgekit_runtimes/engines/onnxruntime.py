@@ -21,6 +21,7 @@ from edgekit_runtimes.engines.common import (
     thread_count,
 )
 from edgekit_runtimes.engines.external_data import check_external_data
+from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION, int8_saturates
 
 CPU = "CPUExecutionProvider"
 
@@ -42,19 +43,30 @@ class OnnxRuntimeEngine(Engine):
         threads: Threads inside an operator; ``None`` lets the engine choose.
         provider: Execution provider. It runs the model or the engine refuses; operators that it does not know run
             on the CPU, which ONNX Runtime always adds.
+        x64_quant_precision: Whether to compute int8 sums on x86-64 with exact instructions that are slower; ``None``
+            does so where the fast ones saturate (AVX2 or AVX-512 without VNNI), ``False`` gives wrong sums there.
 
     Attributes:
         provider: Execution provider that runs.
+        x64_quant_precision: Whether the exact instructions were asked for.
     """
 
     name: ClassVar[str] = "onnxruntime"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
 
-    def __init__(self, path: Path, *, threads: int | None = None, provider: str = CPU) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        provider: str = CPU,
+        x64_quant_precision: bool | None = None,
+    ) -> None:
         artifact_size(path)
         check_external_data(path)
         self.path = path
         self._library = _library()
+        self.x64_quant_precision = int8_saturates(self._library) if x64_quant_precision is None else x64_quant_precision
         self._session: Any = self._open(provider, thread_count(threads))
         self.provider = _running_provider(self._session, provider)
         quantized = _io_quantization(path, self._session)
@@ -76,8 +88,8 @@ class OnnxRuntimeEngine(Engine):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
-        # Exact int8 sums on x86-64 CPUs with AVX2 but without VNNI, whose fast instructions saturate.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        if self.x64_quant_precision:
+            options.add_session_config_entry(X64_QUANT_PRECISION, "1")
         try:
             return self._library.InferenceSession(str(self.path), options, providers=[provider])
         except Exception as error:  # its errors share no base class below Exception
