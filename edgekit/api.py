@@ -30,6 +30,7 @@ def convert(
     calibration: str | Path | Iterable[Any] | None = None,
     evaluation: str | Path | Iterable[Any] | None = None,
     io: str = "float",
+    effort: str = "normal",
     max_drop: float = 1.0,
     allow_degraded: bool = False,
     trust_pickle: bool = False,
@@ -42,7 +43,7 @@ def convert(
             ``module:factory``, or a live ``keras.Model`` or ``torch.nn.Module``.
         output: Folder of the bundle; an older bundle there is replaced in one step.
         to: ``tflite`` and ``onnx``, one or both.
-        recipes: ``fp32``, ``fp16``, ``dynamic-int8``, ``int8``, ``int8-int16``.
+        recipes: ``fp32``, ``fp16``, ``dynamic-int8``, ``int8``, ``mixed``, ``int8-int16``.
         preset: Named preprocessing, see :data:`edgekit.presets.PRESETS`.
         spec: A spec or the path of a TOML file, instead of a preset.
         weights: ``.safetensors`` or a state dict for ``module:factory``.
@@ -52,6 +53,7 @@ def convert(
         calibration: Data for the recipes that need it: path, ``module:function``, callable or sequence.
         evaluation: Data for parity; without it a part of the calibration data is kept aside.
         io: ``float``, or ``int8`` inputs and outputs for microcontrollers and accelerators.
+        effort: ``low`` for a first look within seconds, ``normal`` for the best artifacts.
         max_drop: Points of accuracy that an integer artifact may lose.
         allow_degraded: Publish artifacts that miss their gate, marked so.
         trust_pickle: Let a pickled PyTorch module run its code in a child process.

@@ -9,6 +9,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.spec import Spec
 from edgekit_converters.convert import convert as run_conversion
+from edgekit_converters.quantize.effort import Effort
 from edgekit_converters.quantize.recipes import IoType
 from edgekit_converters.request import Request
 from edgekit_converters.sources.base import SourceOptions
@@ -30,6 +31,7 @@ def build_request(
     calibration: str | Path | Iterable[Any] | None = None,
     evaluation: str | Path | Iterable[Any] | None = None,
     io: IoType = "float",
+    effort: Effort = "normal",
     max_drop: float = 1.0,
     allow_degraded: bool = False,
     trust_pickle: bool = False,
@@ -50,6 +52,7 @@ def build_request(
         calibration=calibration,
         evaluation=evaluation,
         io=io,
+        effort=effort,
         max_drop=max_drop,
         allow_degraded=allow_degraded,
         name=name,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.presets import PRESETS
+from edgekit_converters.quantize.effort import EFFORTS
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
 
@@ -83,6 +84,13 @@ Examples:
     default="float",
     show_default=True,
     help="Inputs and outputs of int8 artifacts.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(list(EFFORTS)),
+    default="normal",
+    show_default=True,
+    help="How much is done for integer artifacts; low for a first look.",
 )
 @click.option(
     "--max-drop",

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import distributions, version
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from edgekit.spec import Spec, TextEncoding
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
-from edgekit_converters.measure import Measurement, measure
+from edgekit_converters.judge import CalibrationJudge
+from edgekit_converters.measure import Measurement, measure, slower_than
 from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
@@ -166,11 +168,19 @@ class _Conversion:
         samples = None
         if recipe.weight_bits == 8 and self.data.calibration is not None:  # it also guides the rounding of weights
             samples = CalibrationFeeds(self.data.calibration, self.task.spec, measured.inputs)
+        accept = None
+        if recipe.name == "mixed" and self.data.calibration is not None:
+            judge = CalibrationJudge(BoundFile(float_path, measured.inputs, measured.outputs), self.task, self.data)
+            accept = partial(judge.accepts, exported=exported, max_drop=self.request.max_drop)
         with self.stages.stage(f"{target}: {recipe.name}"), quiet():
-            report = quantize(float_path, path, recipe, samples, io=io)
+            effort = self.request.effort
+            report = quantize(float_path, path, recipe, samples, io=io, effort=effort, accept=accept)
             check = check_artifact(path, recipe, io)
-        notes = (*exported.notes, *report.notes, *check.notes)
-        return self._artifact(path, target, recipe, self._measure(path, target, recipe.name, exported), notes)
+        found = self._measure(path, target, recipe.name, exported)
+        files = (path, found), (float_path, measured)
+        slower = slower_than(*files, task=self.task, sample=self.data.golden[0])
+        notes = (*exported.notes, *report.notes, *check.notes, *slower)
+        return self._artifact(path, target, recipe, found, notes)
 
     def _measure(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
         title = f"{target}: {recipe} against the original"

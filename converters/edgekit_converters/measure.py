@@ -14,9 +14,13 @@ from edgekit.spec import Layout, Spec
 from edgekit.tasks import Task
 from edgekit_converters.prepare import Prepared
 from edgekit_converters.progress import Stages
+from edgekit_converters.store import Stored
 from edgekit_converters.targets import Exported
 
 _LATENCY_RUNS = 15
+SLOWER = "slower than fp32"
+_CLEARLY_FASTER, _AS_FAST = 0.8, 0.95
+_TURNS, _TURN = 7, 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,33 @@ def measure(
             golden.update(sample.outputs, runner.run(sample.feeds))
         seconds = engine.latency(runner.adapt(data.golden[0].feeds), _LATENCY_RUNS)
     return Measurement(inputs, outputs, meter.result(), golden.result(), 1000 * statistics.median(seconds))
+
+
+def slower_than(
+    one: tuple[Path, Measurement], other: tuple[Path, Measurement], *, task: Task, sample: Stored
+) -> tuple[str, ...]:
+    """A note where an artifact is slower than its float artifact on this machine.
+
+    Where the latencies measured one after the other leave it open, both files run in turns.
+
+    Args:
+        one: The artifact and its measurement.
+        other: The float artifact and its.
+        task: For the spec.
+        sample: Input of the runs.
+    """
+    if one[1].latency_ms < _CLEARLY_FASTER * other[1].latency_ms:
+        return ()
+    with EngineProcess(one[0]) as first, EngineProcess(other[0]) as second:
+        engines = [
+            (engine, BoundEngine(engine, task.spec, found.inputs, found.outputs).adapt(sample.feeds))
+            for engine, (_, found) in ((first, one), (second, other))
+        ]
+        rounds = [[statistics.median(engine.latency(feeds, _TURN)) for engine, feeds in engines] for _ in range(_TURNS)]
+    ratio = statistics.median(theirs / mine for mine, theirs in rounds)
+    if ratio >= _AS_FAST:
+        return ()
+    return (f"{SLOWER}: {ratio:.2f} of its speed on this machine; other processors differ",)
 
 
 def bindings(

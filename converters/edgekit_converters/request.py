@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.errors import UsageError
 from edgekit.spec import Spec
+from edgekit_converters.quantize.effort import Effort, parts_of
 from edgekit_converters.quantize.recipes import IoType, Recipe, recipe_named
 from edgekit_converters.sources.base import SourceOptions
 
@@ -31,6 +32,7 @@ class Request:
         calibration: Calibration data.
         evaluation: Data for parity.
         io: Type of an integer artifact's inputs and outputs.
+        effort: How much is done to make integer artifacts better.
         max_drop: Points of accuracy that an integer artifact may lose.
         allow_degraded: Publish artifacts that miss their gate.
         name: Name of the artifacts; ``None`` takes the model's.
@@ -47,6 +49,7 @@ class Request:
     calibration: str | Path | Iterable[Any] | None = None
     evaluation: str | Path | Iterable[Any] | None = None
     io: IoType = "float"
+    effort: Effort = "normal"
     max_drop: float = 1.0
     allow_degraded: bool = False
     name: str | None = None
@@ -60,6 +63,7 @@ class Request:
         if self.max_drop < 0:
             raise UsageError(f"--max-drop {self.max_drop}", expected="0 or more points")
         self.resolved_recipes()
+        parts_of(self.effort)
         if self.io not in ("float", "int8"):
             raise UsageError(f"--io {self.io}", expected="float or int8")
         if self.io == "int8" and "int8" not in self.recipes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.bundle import Artifact, Manifest
 from edgekit.metrics import Proportion
+from edgekit_converters.measure import SLOWER
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,8 +44,15 @@ def _row(artifact: Artifact, original: int) -> list[str]:
         f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
         accuracy(parity.accuracy),
         f"{artifact.latency_ms:.3g} ms",
-        "[green]pass[/green]" if artifact.degraded is None else "[red]missed[/red]",
+        _verdict(artifact),
     ]
+
+
+def _verdict(artifact: Artifact) -> str:
+    """Whether the gate was passed, and a mark where float would be faster."""
+    verdict = "[green]pass[/green]" if artifact.degraded is None else "[red]missed[/red]"
+    slower = any(note.startswith(SLOWER) for note in artifact.notes)
+    return verdict + (f" [yellow]{SLOWER}[/yellow]" if slower else "")
 
 
 def megabytes(size: int) -> str:

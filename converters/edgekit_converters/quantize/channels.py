@@ -8,7 +8,7 @@ activations together; those form a group that is scaled as one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer
@@ -37,20 +37,30 @@ def channel_groups(graph: FloatGraph) -> list[Group]:
     """Find the groups whose channels may be scaled without changing what the model computes.
 
     A group is left out if one of its activations is an input or output of the model, or is touched by a node
-    that scaling would change (a sigmoid, a softmax, a reshape that mixes channels, a weight used twice).
+    that scaling would change (a sigmoid, a softmax, a reshape that mixes channels, a constant used twice).
     """
+    activations = {*graph.activations}
     finder = _Finder({*graph.outputs, *(info.name for info in graph.inputs)})
-    activations = set(graph.activations)
     layers = {layer.name: layer for layer in graph.layers}
-    used = Counter(name for layer in graph.layers for name in (layer.weight, layer.bias))
+    used = Counter(name for node in graph.nodes for name in node.inputs)
+    used.update(graph.outputs)
     for node in graph.nodes:
-        flow = graph.flow(node)
-        layer = layers.get(node.name)
-        if flow is None or (layer is not None and max(used[layer.weight], (layer.bias and used[layer.bias]) or 0) > 1):
-            finder.fix(name for name in (*node.inputs, *node.outputs) if name in activations)
+        flow, layer = graph.flow(node), layers.get(node.name)
+        if flow is None or any(used[name] > 1 for name in _scaled(flow, layer)) or (flow.reads and layer is None):
+            finder.fix((*node.inputs, *node.outputs))
         else:
+            finder.fix({*flow.tied, *flow.reads} - activations)
             finder.add(flow, layer)
     return finder.groups()
+
+
+def _scaled(flow: Flow, layer: Layer | None) -> Iterator[str]:
+    """Constants that a node's channels scale; whatever else reads one would see it scaled too."""
+    yield from flow.constants
+    if layer is not None:
+        yield layer.weight
+        if layer.bias is not None:
+            yield layer.bias
 
 
 class _Finder:

@@ -10,8 +10,9 @@ from edgekit.engine import Array
 from edgekit_converters.quantize.graph import Flow
 
 Shape = tuple[int, ...] | None
-_SAME = frozenset(("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
-                   "Identity", "Dropout"))  # fmt: skip
+_SAME = frozenset(("Relu", "LeakyRelu", "Identity", "Dropout"))
+# In three dimensions their channels come second, while tokens have them last: left alone.
+_POOLS = frozenset(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"))
 
 
 def flow(
@@ -28,13 +29,13 @@ def flow(
     """
     source, out = names[0], names[-1]
     if kind == "Conv":
-        return Flow({out: 1}, {source: 1})
+        return Flow({out: 1}, {source: 1}) if len(constants) < 3 or constants[2] is not None else None
     if kind in ("Gemm", "MatMul"):
         return _dense(values, shapes, names, constants)
     rank, result = len(shapes[0] or ()), len(shapes[-1] or ())
     if rank < 2 or not result:
         return None
-    if kind in _SAME:
+    if kind in _SAME or (kind in _POOLS and rank == 4):
         return Flow({source: _axis(rank), out: _axis(result)})
     return _checked(kind, values, shapes, names, constants)
 
@@ -43,7 +44,7 @@ def _checked(
     kind: str, values: dict[str, Any], shapes: list[Shape], names: list[str], constants: list[Array | None]
 ) -> Flow | None:
     """Nodes that pass channels on under conditions."""
-    if kind == "Clip":
+    if kind == "Clip" and not values:  # before opset 11 the limits were attributes
         return _clip(names, constants, _axis(len(shapes[0] or ())))
     if kind in ("Add", "Sub"):
         return _sum(shapes, names, constants)
@@ -59,6 +60,10 @@ def _dense(values: dict[str, Any], shapes: list[Shape], names: list[str], consta
     plain = values.get("alpha", 1.0) == 1.0 and values.get("beta", 1.0) == 1.0 and not values.get("transA")
     if constants[1] is None or constants[1].ndim != 2 or shapes[0] is None or not plain:
         return None
+    if len(constants) > 2 and (
+        constants[2] is None or constants[2].size != constants[1].shape[not values.get("transB")]
+    ):
+        return None  # a bias that is computed, or one value for several channels
     axis = len(shapes[0]) - 1
     return Flow({names[-1]: axis}, {names[0]: axis})
 
@@ -82,7 +87,7 @@ def _clip(names: list[str], constants: list[Array | None], axis: int) -> Flow | 
 def _sum(shapes: list[Shape], names: list[str], constants: list[Array | None]) -> Flow | None:
     """Activations of one shape, and constants with one value a channel."""
     result = shapes[-1]
-    if result is None:
+    if result is None or not result[_axis(len(result))]:
         return None
     axis = _axis(len(result))
     tied: dict[str, int] = {}
@@ -107,20 +112,23 @@ def _moved(
     source, result = shapes[0], shapes[-1]
     if source is None or result is None:
         return None
-    tied = {names[0]: _axis(len(source)), names[-1]: _axis(len(result))}
-    channels = source[_axis(len(source))]
-    if channels < 2 or result[_axis(len(result))] != channels:
+    axis, place = _axis(len(source)), _axis(len(result))
+    tied = {names[0]: axis, names[-1]: place}
+    if source[axis] < 2 or result[place] != source[axis]:
         return None
-    if kind in ("Squeeze", "Reshape", "Flatten"):
-        # (N, C, 1, 1) to (N, C): nothing but channels is left.
-        return Flow(tied) if all(n == 1 for i, n in enumerate(source) if i not in (0, _axis(len(source)))) else None
+    if kind in ("Squeeze", "Unsqueeze", "Reshape", "Flatten"):
+        # With the channels innermost on both sides, positions are renumbered and channels are not.
+        return Flow(tied) if all(size == 1 for size in (*source[axis + 1 :], *result[place + 1 :])) else None
     if kind == "ReduceMean":
         axes = constants[1] if len(constants) > 1 else np.asarray(values.get("axes", ()))
-        spatial = axes is not None and axes.size and all(axis % len(source) > 1 for axis in axes.reshape(-1))
-        return Flow(tied) if len(source) == 4 and spatial else None
-    if kind == "Pad" and values.get("mode", b"constant") == b"constant":
-        pads = constants[1] if len(constants) > 1 else None
-        fill = constants[2] if len(constants) > 2 else None
-        zero = len(constants) < 3 or (fill is not None and not fill.any())
-        return Flow(tied) if zero and pads is not None and not pads.reshape(2, -1)[:, tied[names[0]]].any() else None
-    return None
+        spatial = axes is not None and axes.size and all(i % len(source) > 1 for i in axes.reshape(-1))
+        return Flow(tied) if len(source) == 4 and len(result) in (2, 4) and spatial else None
+    return Flow(tied) if kind == "Pad" and _pads_with_zeros(axis, values, constants) else None
+
+
+def _pads_with_zeros(axis: int, values: dict[str, Any], constants: list[Array | None]) -> bool:
+    """Whether a Pad adds zeros, and none of them as channels."""
+    if len(constants) not in (2, 3) or constants[1] is None or values.get("mode", b"constant") != b"constant":
+        return False
+    fill = constants[2] if len(constants) > 2 else np.zeros(1)
+    return fill is not None and not fill.any() and not constants[1].reshape(2, -1)[:, axis].any()

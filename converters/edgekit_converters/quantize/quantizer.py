@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgekit_converters.quantize.calibration import CalibrationSummary, Samples,
 from edgekit_converters.quantize.effort import Effort, Parts, parts_of
 from edgekit_converters.quantize.equalization import equalize
 from edgekit_converters.quantize.graph import FloatGraph
+from edgekit_converters.quantize.mixed import Accept, choose_mixed
 from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of, prepared
 from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
 from edgekit_converters.quantize.range_search import search_ranges
@@ -80,6 +82,7 @@ def quantize(
     rule: RangeRule | None = None,
     effort: Effort = "normal",
     parts: Parts | None = None,
+    accept: Accept | None = None,
     threads: int | None = None,
 ) -> QuantizeReport:
     """Write a float ``.tflite`` or ``.onnx`` artifact in a recipe.
@@ -95,6 +98,7 @@ def quantize(
             activations keep all values.
         effort: ``low`` takes a few seconds and rounds weights to nearest; ``normal`` spreads their errors.
         parts: What is done, part by part, in place of an effort.
+        accept: For ``mixed``: whether an artifact, given by its path, is close enough.
         threads: Threads of the engine that collects ranges.
 
     Raises:
@@ -104,6 +108,8 @@ def quantize(
         QualityError: The model cannot be quantized.
     """
     _check_request(float_path, out, recipe, samples, io)
+    if recipe.name == "mixed" and accept is None:
+        raise UsageError("recipe mixed without a judge", expected="accept: a function of the artifact's path")
     wide = recipe.activation_bits == 16
     if format_of(float_path) == "tflite":
         graph: FloatGraph = TFLiteGraph(float_path, threads=threads)
@@ -115,14 +121,45 @@ def quantize(
         if samples is not None and recipe.weight_bits == 8:
             chosen = parts or parts_of(effort)
             plan = calibrate(graph, recipe, samples, io=io, rule=rule, parts=chosen)
+            original = _stored_in_int8(graph, plan) if accept is not None else {}
             if chosen.spread or chosen.correct:
                 compensate(graph, samples, plan.scales, spread=chosen.spread, correct=chosen.correct)
+        if plan is not None and samples is not None and accept is not None:
+            plan = _mixed(graph, recipe, samples, plan, original=original, accept=accept, suffix=out.suffix)
         data = _written(graph, recipe, io, plan)
     with atomic_file(out) as temporary:
         temporary.write_bytes(data)
     notes = (*(plan.notes if plan else ()), *_format_notes(graph, recipe))
     rule_used = plan.rule if plan and recipe.static else None
     return QuantizeReport(recipe.name, io, plan.calibration if plan else None, rule_used, notes)
+
+
+def _stored_in_int8(graph: FloatGraph, plan: Plan) -> dict[str, Array]:
+    """Weights and biases that rounding changes."""
+    names = {name for layer in graph.layers if layer.weight in plan.scales for name in (layer.weight, layer.bias)}
+    return {name: graph.weight(name) for name in names if name is not None}
+
+
+def _mixed(
+    graph: FloatGraph,
+    recipe: Recipe,
+    samples: Samples,
+    plan: Plan,
+    *,
+    original: dict[str, Array],
+    accept: Accept,
+    suffix: str,
+) -> Plan:
+    """The plan with the fewest layers in float that is accepted; the graph holds its weights."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        path = Path(folder, f"mixed{suffix}")
+
+        def accepted(placement: Placement) -> bool:
+            path.write_bytes(_written(graph, recipe, "float", replace(plan, placement=placement)))
+            return accept(path)
+
+        chosen = choose_mixed(graph, samples, plan.ranges, plan.placement, original=original, accepted=accepted)
+    return replace(plan, placement=chosen.placement, notes=(*plan.notes, chosen.note))
 
 
 def _written(graph: FloatGraph, recipe: Recipe, io: IoType, plan: Plan | None) -> bytes:

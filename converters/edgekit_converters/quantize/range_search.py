@@ -27,6 +27,8 @@ _SAMPLES = 32
 _PARTS = 8
 # A part keeps its ranges unless others are clearly better: by one part in a hundred.
 _GAIN = 0.99
+# An output that is all but zero on a sample is measured against this part of its largest norm.
+_LEAST = 0.01
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def search_ranges(
         parts: Consecutive parts of the network that get a rule of their own; 1 gives all the same.
     """
     families = dict(candidates(observer, names))
-    judge = _Judge(graph, chosen_samples(samples, _SAMPLES), fixed)
+    judge = Judge(graph, chosen_samples(samples, _SAMPLES), fixed)
     errors = {rule: judge.error(ranges) for rule, ranges in families.items()}
     rule = min(errors, key=lambda name: errors[name])
     best, least = dict(families[rule]), errors[rule]
@@ -106,22 +108,26 @@ def contents_code(sample: Feeds) -> int:
 
 
 def _split(names: Sequence[str], parts: int) -> Iterator[Sequence[str]]:
-    size = -(-len(names) // parts)
+    size = max(-(-len(names) // parts), 1)
     for start in range(0, len(names), size):
         yield names[start : start + size]
 
 
-class _Judge:
+class Judge:
     """Runs the graph with rounded activations and compares its outputs with those in float."""
 
     def __init__(self, graph: FloatGraph, samples: Sequence[Feeds], fixed: Mapping[str, Range]) -> None:
         self._graph, self._samples, self._fixed = graph, samples, fixed
         graph.simulate({})
+        # A model that answers with whole numbers (argmax) is judged by the last float it computes.
+        floats = [name for name in graph.outputs if name in graph.activations]
+        self._watched = floats or list(graph.activations[-1:])
         self._wanted = [self._outputs(sample) for sample in samples]
+        norms = [[_distance(want) for want in wanted] for wanted in self._wanted]
+        self._least = np.maximum(_LEAST * np.max(norms, axis=0), 1e-30) if norms else []
 
     def _outputs(self, sample: Feeds) -> list[Array]:
-        floats = [name for name in self._graph.outputs if name in self._graph.activations]
-        return list(self._graph.watch(sample, floats).values())
+        return list(self._graph.watch(sample, self._watched).values())
 
     def error(self, ranges: Mapping[str, Range]) -> float:
         """Mean over the samples of the relative L2 error: one sample that goes wrong does not decide."""
@@ -129,13 +135,15 @@ class _Judge:
         found = []
         for sample, wanted in zip(self._samples, self._wanted, strict=True):
             got = self._outputs(sample)
-            found += [_relative(want, have) for want, have in zip(wanted, got, strict=True)]
+            for want, have, least in zip(wanted, got, self._least, strict=True):
+                found.append(_distance(want, have) / max(_distance(want), least))
         return float(np.mean(found)) if found else 0.0
 
 
-def _relative(want: Array, got: Array) -> float:
-    """Relative L2; masked values (-inf, float32's lowest) are left out."""
+def _distance(want: Array, got: Array | None = None) -> float:
+    """L2 distance from what is wanted, of zero by default; masked values (-inf, float32's lowest) are left out."""
     kept = np.isfinite(want) & (np.abs(want) < MASKED)
-    gap = np.where(kept, got - want, 0).astype(np.float64)
-    whole = float(np.linalg.norm(np.where(kept, want, 0).astype(np.float64)))
-    return float(np.linalg.norm(gap)) / max(whole, 1e-30)
+    wanted = np.where(kept, want, 0).astype(np.float64)
+    if got is None or got.shape != want.shape:  # another number of detections: all of them are missed
+        return float(np.linalg.norm(wanted))
+    return float(np.linalg.norm(np.where(kept, got, 0) - wanted))

@@ -36,6 +36,7 @@ RECIPES = {
         Recipe("fp16", 16, 32, False, "weights in float16, half the size"),
         Recipe("dynamic-int8", 8, 32, False, "weights int8, activations quantized on the fly; no calibration data"),
         Recipe("int8", 8, 8, True, "weights and activations int8; needs calibration data"),
+        Recipe("mixed", 8, 8, True, "int8, with as few layers in float as --max-drop allows; needs calibration data"),
         Recipe("int8-int16", 8, 16, True, "weights int8, activations int16; needs calibration data"),
     )
 }
