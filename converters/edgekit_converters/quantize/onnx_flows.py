@@ -33,6 +33,8 @@ def flow(
     if kind in ("Gemm", "MatMul"):
         return _dense(values, shapes, names, constants)
     rank, result = len(shapes[0] or ()), len(shapes[-1] or ())
+    if kind == "Shape" and rank > 1:
+        return Flow({source: _axis(rank)})
     if rank < 2 or not result:
         return None
     if kind in _SAME or (kind in _POOLS and rank == 4):

@@ -39,6 +39,8 @@ def flow(
         whole = kind != "FULLY_CONNECTED" or shapes[1][-1] % (shapes[0] or (1,))[-1] == 0
         biased = len(constants) < 3 or constants[2] is not None
         return Flow({out: last[-1]}, {names[0]: last[0]}, limit=limit) if whole and biased else None
+    if kind == "SHAPE":
+        return Flow({names[0]: last[0]})
     if kind in _SPATIAL and _keeps_channels(kind, shapes, constants):
         return Flow({names[0]: last[0], out: last[-1]}, limit=limit)
     if kind not in _ELEMENTWISE:
