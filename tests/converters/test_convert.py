@@ -45,7 +45,7 @@ def converted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return edgekit.convert(
         TINY,
         tmp_path_factory.mktemp("out") / "tiny.bundle",
-        recipes=("fp32", "fp16", "dynamic-int8", "int8", "int8-int16"),
+        recipes=("fp32", "fp16", "dynamic-int8", "int8", "mixed", "int8-int16"),
         preset="unit",
         labels=LABELS,
         input_shapes=[SHAPE],
@@ -57,7 +57,7 @@ def test_artifacts_are_named_by_model_and_recipe(converted: Bundle) -> None:
     assert [artifact.file for artifact in converted.artifacts] == [
         f"tiny.{recipe}.{suffix}"
         for suffix in ("tflite", "onnx")
-        for recipe in ("fp32", "fp16", "dynamic-int8", "int8", "int8-int16")
+        for recipe in ("fp32", "fp16", "dynamic-int8", "int8", "mixed", "int8-int16")
     ]
     Bundle(converted.path)  # all hashes match
 
