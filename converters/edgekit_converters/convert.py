@@ -170,7 +170,8 @@ class _Conversion:
             samples = CalibrationFeeds(self.data.calibration, self.task.spec, measured.inputs)
         accept = None
         if recipe.name == "mixed" and self.data.calibration is not None:
-            judge = CalibrationJudge(BoundFile(float_path, measured.inputs, measured.outputs), self.task, self.data)
+            original = BoundFile(float_path, measured.inputs, measured.outputs)
+            judge = CalibrationJudge(original, self.task, self.data, self.scratch / f"{target}-answered")
             accept = partial(judge.accepts, exported=exported, max_drop=self.request.max_drop)
         with self.stages.stage(f"{target}: {recipe.name}"), quiet():
             effort = self.request.effort

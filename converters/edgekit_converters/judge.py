@@ -5,7 +5,6 @@ The evaluation data decide in the end whether a bundle is published, so they mus
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +30,12 @@ class CalibrationJudge:
         original: The float artifact, which answers as the original does.
         task: What the model does.
         data: With calibration data.
+        folder: An empty folder, for the answers.
     """
 
-    def __init__(self, original: BoundFile, task: Task, data: Prepared) -> None:
+    def __init__(self, original: BoundFile, task: Task, data: Prepared, folder: Path) -> None:
         self._task = task
-        self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
-        answered = SampleStore(Path(self._folder.name, "answered"))
+        answered = SampleStore(folder)
         with EngineProcess(original.path) as engine:
             runner = BoundEngine(engine, task.spec, original.inputs, original.outputs)
             for sample in data.calibration or ():
