@@ -286,7 +286,8 @@ class TFLiteNet(Net):
             "leaky": ("LEAKY_RELU", "LeakyReluOptions"), "dense": ("FULLY_CONNECTED", "FullyConnectedOptions"),
         }  # fmt: skip
         if kind in plain:
-            return self._emit(plain[kind][0], inputs, output, plain[kind][1])
+            values = {"alpha": 0.01} if kind == "leaky" else {}
+            return self._emit(plain[kind][0], inputs, output, plain[kind][1], **values)
         return self._other(kind, inputs, output)
 
     def _other(self, kind: str, inputs: list[str], output: str) -> None:
