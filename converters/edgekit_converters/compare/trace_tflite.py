@@ -37,7 +37,7 @@ class TFLiteTrace(Trace):
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.path = path
-        self.graph = TFLiteGraph(path, threads=threads)
+        self.graph = TFLiteGraph(path, threads=threads, keep_all=True)
         reader = _Reader(self.graph)
         self.inputs = tuple(reader.edge(info) for info in self.graph.inputs)
         self.activations = reader.activations()

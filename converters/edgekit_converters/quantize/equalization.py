@@ -8,6 +8,7 @@ ReLU and ReLU6 are followed. The float model answers as before.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def equalize(graph: FloatGraph, samples: Samples) -> int:
 
     Args:
         graph: The float graph; its weights, biases and added constants are replaced.
-        samples: Calibration data, gone through once.
+        samples: Calibration data, gone through a few times.
 
     Returns:
         Number of activations whose channels were scaled.
@@ -72,15 +73,20 @@ def equalize(graph: FloatGraph, samples: Samples) -> int:
         for name in group.constants:
             values = graph.weight(name)
             changed[name] = values * factors.reshape([-1 if size > 1 else 1 for size in values.shape])
+    uses = Counter(name for layer in graph.layers for name in (layer.weight, layer.bias))
+    uses.update(changed)
     for layer in graph.layers:
         if layer.name in before or layer.name in after:
-            changed.update(_rescaled(graph, layer, before.get(layer.name), after.get(layer.name)))
+            found = _rescaled(graph, layer, before.get(layer.name), after.get(layer.name))
+            alone = {name: values for name, values in found.items() if uses[name] == 1}
+            graph.replace_weights(alone)  # layer by layer: all new weights are never in memory together
+            changed.update({name: values for name, values in found.items() if name not in alone})
     graph.replace_weights(changed)
     return scaled
 
 
 def channel_peaks(graph: FloatGraph, samples: Samples, axes: Mapping[str, int]) -> dict[str, ChannelPeaks]:
-    """Go through the samples once.
+    """Go through the samples, a few activations at a time.
 
     Args:
         graph: The float graph.
@@ -90,21 +96,18 @@ def channel_peaks(graph: FloatGraph, samples: Samples, axes: Mapping[str, int]) 
     Raises:
         DataRefused: An activation is NaN on a sample.
     """
-    sums: dict[str, tuple[Array, Array, Array]] = {}
-    count = 0
-    for sample in samples:
-        count += 1
-        for name, values in graph.watch(sample, list(axes)).items():
-            others = tuple(i for i in range(values.ndim) if i != axes[name])
-            peak = np.maximum(values.max(axis=others), -values.min(axis=others)).astype(np.float64)
-            if np.isnan(peak).any():
-                raise becomes_nan(name)
-            peak = np.minimum(peak, MASKED)
-            top, total, squares = sums.get(name, (peak, np.zeros_like(peak), np.zeros_like(peak)))
-            sums[name] = np.maximum(top, peak), total + peak, squares + peak**2
+    sums: dict[str, tuple[Array, Array, Array, int]] = {}
+    for name, values in graph.visit_all(samples, list(axes)):
+        others = tuple(i for i in range(values.ndim) if i != axes[name])
+        peak = np.maximum(values.max(axis=others), -values.min(axis=others)).astype(np.float64)
+        if np.isnan(peak).any():
+            raise becomes_nan(name)
+        peak = np.minimum(peak, MASKED)
+        top, total, squares, count = sums.get(name, (peak, np.zeros_like(peak), np.zeros_like(peak), 0))
+        sums[name] = np.maximum(top, peak), total + peak, squares + peak**2, count + 1
     return {
         name: ChannelPeaks(top, total**2 / np.maximum(squares * count, 1e-30))
-        for name, (top, total, squares) in sums.items()
+        for name, (top, total, squares, count) in sums.items()
     }
 
 

@@ -6,7 +6,7 @@ Calibration, ranges and rounding work on this view and so serve every format ali
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ from typing import Literal
 from edgekit.engine import Array, Feeds, TensorInfo
 from edgekit_converters.quantize.ranges import Range
 
+HELD_BYTES = 8 * 2**20
+"""Activations of a sample that are watched at once, as long as that takes few passes."""
 PatchLayout = Literal["NHWC", "NCHW"]
 
 
@@ -120,6 +122,38 @@ class FloatGraph(ABC):
 
         Under a simulation these are the values before they are rounded.
         """
+
+    def elements(self, name: str) -> int:
+        """Number of values of an activation, at least: sizes that are not fixed count as 1, no shape as 0."""
+        return 0
+
+    def visit(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Array]]:
+        """Run one sample and yield the activations asked for one after the other; otherwise as ``watch``."""
+        yield from self.watch(feeds, names).items()
+
+    def visit_all(self, samples: Iterable[Feeds], names: Collection[str]) -> Iterator[tuple[str, Array]]:
+        """Run all samples and yield the activations asked for: some of them for all samples, then the next some.
+
+        The samples are gone through as often as it takes to hold no more than a quarter of a sample's activations
+        at once, or what :data:`HELD_BYTES` says if that is more.
+        """
+        for some in self._some(names):
+            for sample in samples:
+                yield from self.visit(sample, some)
+
+    def _some(self, names: Collection[str]) -> Iterator[list[str]]:
+        sizes = {name: 4 * self.elements(name) for name in names}
+        limit = max(HELD_BYTES, sum(sizes.values()) // 4)
+        some: list[str] = []
+        held = 0
+        for name, size in sizes.items():
+            if some and held + size > limit:
+                yield some
+                some, held = [], 0
+            some.append(name)
+            held += size
+        if some:
+            yield some
 
     @abstractmethod
     def flow(self, node: Node) -> Flow | None:

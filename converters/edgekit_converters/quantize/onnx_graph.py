@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edgekit.errors import DataRefused, ModelRefused
 from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node, Window
 from edgekit_converters.quantize.onnx_flows import flow
 from edgekit_converters.quantize.ranges import Range
+from edgekit_converters.quantize.weight_file import LARGE, WeightFile, give_back_memory
 
 # Per-channel QuantizeLinear came with opset 13, 16-bit integers with 21.
 OPSET_PER_CHANNEL = 13
@@ -51,14 +52,63 @@ def prepared(path: Path, *, opset: int = OPSET_PER_CHANNEL) -> Any:
     Raises:
         ModelRefused: It cannot be read, or ONNX Runtime cannot load it.
     """
+    weights = WeightFile()
+    try:
+        return _whole(_prepared_apart(path, opset, weights), weights)
+    finally:
+        weights.close()
+
+
+def _prepared_apart(path: Path, opset: int, weights: WeightFile) -> Any:
+    """As :func:`prepared`; what is large is left in the file and referred to as ONNX's external data."""
     import onnx
 
-    model = _upgraded(read_onnx(path), opset)
-    _name_nodes(model)
-    model = _folded(model, path.name)
+    named = weights.folder / "named.onnx"
+    _write_named(path, opset, named)
+    give_back_memory()
+    model = _folded(named, path.name, weights)
+    named.unlink()
     _name_nodes(model)
     _constants_to_initializers(model)
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            where = onnx.external_data_helper.ExternalDataInfo(tensor)
+            weights.adopt(tensor.name, where.offset or 0, where.length)
     return onnx.shape_inference.infer_shapes(model)
+
+
+def _write_named(path: Path, opset: int, named: Path) -> None:
+    model = _upgraded(read_onnx(path), opset)
+    _name_nodes(model)
+    named.write_bytes(model.SerializeToString())
+
+
+def _whole(model: Any, weights: WeightFile) -> Any:
+    """A copy of a model with all its weights inside."""
+    import onnx
+
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    onnx.external_data_helper.load_external_data_for_model(whole, str(weights.folder))
+    return whole
+
+
+def _take_apart(model: Any, weights: WeightFile) -> None:
+    """Move large initializers to the file."""
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= LARGE:
+            weights.put(tensor.name, np.frombuffer(tensor.raw_data, np.uint8))
+            _refer(tensor, weights)
+
+
+def _refer(tensor: Any, weights: WeightFile) -> None:
+    """Let an initializer refer to its block of the file."""
+    import onnx
+
+    tensor.raw_data = b""
+    offset, size = weights.place(tensor.name)
+    onnx.external_data_helper.set_external_data(tensor, weights.path.name, offset, size)
+    tensor.ClearField("raw_data")
 
 
 def opset_of(model: Any) -> int:
@@ -78,20 +128,24 @@ def _upgraded(model: Any, opset: int) -> Any:
         return model
 
 
-def _folded(model: Any, name: str) -> Any:
+def _folded(path: Path, name: str, weights: WeightFile) -> Any:
+    """The model after ONNX Runtime's basic optimizations; it writes large weights to the file itself."""
     import onnx
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise ModelRefused(f"{name} cannot be loaded by ONNX Runtime: {error}") from error
-        return onnx.load(options.optimized_model_filepath)
+    folded = weights.folder / "folded.onnx"
+    options.optimized_model_filepath = str(folded)
+    prefix = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{prefix}_file_name", weights.path.name)
+    options.add_session_config_entry(f"{prefix}_min_size_in_bytes", str(LARGE))
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise ModelRefused(f"{name} cannot be loaded by ONNX Runtime: {error}") from error
+    return onnx.load(str(folded), load_external_data=False)
 
 
 def _name_nodes(model: Any) -> None:
@@ -132,21 +186,29 @@ class OnnxGraph(FloatGraph):
 
     Args:
         path: Where it came from, for messages.
-        model: The model as :func:`prepared` returns it; read from ``path`` if left out.
+        model: The model as :func:`prepared` returns it, taken over; read from ``path`` if left out.
+        opset: As for :func:`prepared`, where the model is read.
         threads: Threads of ONNX Runtime.
 
     Raises:
         ModelRefused: It cannot be read.
     """
 
-    def __init__(self, path: Path, model: Any = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, model: Any = None, *, opset: int = OPSET_PER_CHANNEL, threads: int | None = None
+    ) -> None:
         self.path = path
-        self.model = prepared(path) if model is None else model
+        self._weights = WeightFile()
+        if model is None:
+            model = _prepared_apart(path, opset, self._weights)
+        else:
+            _take_apart(model, self._weights)
+        self._model = model
         self._threads = threads
         self._session: Any = None
         self._watched: tuple[str, ...] = ()
         self._ranges: dict[str, Range] = {}
-        graph = self.model.graph
+        graph = model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._types = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
         sources = [value for value in graph.input if value.name not in self._initializers]
@@ -160,6 +222,27 @@ class OnnxGraph(FloatGraph):
         )
         self._protos = {node.name: node for node in graph.node}
         self.layers = tuple(filter(None, (self._layer(node) for node in graph.node)))
+
+    @property
+    def model(self) -> Any:
+        """The model with its present weights: a copy, as large as the file."""
+        return _whole(self._model, self._weights)
+
+    def elements(self, name: str) -> int:
+        """Number of values of an activation; see :class:`FloatGraph`."""
+        shape = self._shape(name)
+        return 0 if shape is None else math.prod(max(size, 1) for size in shape)
+
+    def _values(self, name: str) -> Array:
+        """Values of an initializer."""
+        import onnx
+
+        tensor = self._initializers[name]
+        if name not in self._weights:
+            found: Array = onnx.numpy_helper.to_array(tensor)
+            return found
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        return self._weights.get(name, dtype).reshape(tuple(tensor.dims))
 
     def _is_float(self, name: str) -> bool:
         kind = self._types.get(name)
@@ -192,16 +275,11 @@ class OnnxGraph(FloatGraph):
 
     def flow(self, node: Node) -> Flow | None:
         """How channels pass a node; see :class:`FloatGraph`."""
-        import onnx
-
         proto = self._protos[node.name]
         if len(node.outputs) != 1 or not node.inputs or len(node.inputs) != len(proto.input):
             return None
         names = [*node.inputs, node.outputs[0]]
-        constants = [
-            onnx.numpy_helper.to_array(self._initializers[name]) if name in self._initializers else None
-            for name in node.inputs
-        ]
+        constants = [self._values(name) if name in self._initializers else None for name in node.inputs]
         return flow(node.operator, attributes(proto), [self._shape(name) for name in names], names, constants)
 
     def _shape(self, name: str) -> tuple[int, ...] | None:
@@ -238,7 +316,7 @@ class OnnxGraph(FloatGraph):
         from onnxruntime.quantization.onnx_model import ONNXModel
 
         model = onnx.ModelProto()
-        model.CopyFrom(self.model)
+        model.CopyFrom(self._model)
         for node in model.graph.node:
             for position, name in enumerate(node.input):
                 node.input[position] = self._stored(name)
@@ -275,29 +353,35 @@ class OnnxGraph(FloatGraph):
                 options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
             self._watched = names
-            self._session = onnxruntime.InferenceSession(
-                watching.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = None  # its memory goes before the next one takes some
+            give_back_memory()
+            file = self._weights.folder / "watched.onnx"  # weights are looked for beside it
+            file.write_bytes(watching.SerializeToString())
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         return self._session
 
     def weight(self, name: str) -> Array:
         """Return a constant as it is stored; see :class:`FloatGraph`."""
-        import onnx
-
-        values: Array = onnx.numpy_helper.to_array(self._initializers[name]).astype(np.float32)
+        values: Array = self._values(name).astype(np.float32)
         return values
 
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Replace constants; see :class:`FloatGraph`."""
         import onnx
 
+        self._session = None  # it runs on the file that is written to
         for name, values in weights.items():
-            self._initializers[name].CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), name))
-        self._session = None
+            stored = values.astype(np.float32)
+            if stored.nbytes < LARGE:
+                self._initializers[name].CopyFrom(onnx.numpy_helper.from_array(stored, name))
+            else:
+                self._weights.put(name, stored)
+                _refer(self._initializers[name], self._weights)
 
     def close(self) -> None:
-        """Release the session."""
+        """Release the session and remove temporary files."""
         self._session = None
+        self._weights.close()
 
 
 def _info(value: Any) -> TensorInfo:

@@ -19,7 +19,7 @@ from edgekit_converters.quantize.effort import Effort, Parts, parts_of
 from edgekit_converters.quantize.equalization import equalize
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.mixed import Accept, choose_mixed
-from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of, prepared
+from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of
 from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
 from edgekit_converters.quantize.range_search import search_ranges
 from edgekit_converters.quantize.ranges import Range, RangeObserver, RangeRule
@@ -114,8 +114,7 @@ def quantize(
     if format_of(float_path) == "tflite":
         graph: FloatGraph = TFLiteGraph(float_path, threads=threads)
     else:
-        model = prepared(float_path, opset=OPSET_INT16 if wide else OPSET_PER_CHANNEL)
-        graph = OnnxGraph(float_path, model, threads=threads)
+        graph = OnnxGraph(float_path, opset=OPSET_INT16 if wide else OPSET_PER_CHANNEL, threads=threads)
     with closing(graph):
         plan = None
         if samples is not None and recipe.weight_bits == 8:
@@ -228,7 +227,8 @@ def calibrate(
 ) -> Plan:
     """Check the samples; for a static recipe, run the float model on each and choose ranges.
 
-    Memory is that of one sample's activations and 64 KiB a tensor, whatever the number of samples.
+    Memory is that of a quarter of a sample's activations, at least 8 MiB, and 64 KiB a tensor, whatever the number
+    of samples.
 
     Args:
         graph: The float graph; equalization changes its weights, not its answers.
@@ -250,8 +250,8 @@ def calibrate(
         equalize(graph, samples)
     observer = RangeObserver()
     watched = _watched(graph, placement)
-    for sample in samples:
-        observer.add(graph.watch(sample, watched))
+    for name, values in graph.visit_all(samples, watched):
+        observer.add({name: values})
     ranges, used = _ranges(graph, recipe, samples, observer, placement=placement, rule=rule, parts=parts)
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
     scales = _scales(graph, ranges, placement, 2**recipe.activation_bits)

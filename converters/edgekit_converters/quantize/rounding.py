@@ -9,9 +9,13 @@ is pushed onto the columns not yet rounded. The weights stay on the grid that th
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
@@ -27,6 +31,8 @@ _FEWEST, _MOST = 64, 600
 _POSITIONS_PER_COLUMN = 8
 _FEWEST_POSITIONS = 64
 _BLOCK = 64
+# Columns up to which a product is too small for several threads.
+_SMALL = 256
 _PASSES = 6
 # Second moments held at once, float32: the memory of a pass.
 _MOMENT_BYTES = 256 * 2**20
@@ -56,13 +62,29 @@ def compensate(
         correct: Whether biases are corrected.
     """
     layers = [layer for layer in graph.layers if layer.weight in scales and is_known(graph, layer)]
+    blas = ThreadpoolController()
     for group in _passes(graph, layers):
         gathered = {layer: _Gathered() for layer in group}
-        _gather(graph, samples, gathered)
-        changed: dict[str, Array] = {}
-        for layer, sums in gathered.items():
-            changed.update(_compensated(graph, layer, sums, scales[layer.weight], spread=spread, correct=correct))
-        graph.replace_weights(changed)
+        uses = Counter(name for layer in group for name in (layer.weight, layer.bias))
+        shared: dict[str, Array] = {}
+        _gather(graph, samples, gathered, blas)
+        for layer in group:
+            sums = gathered.pop(layer)  # second moments go one by one, new weights never pile up
+            with _threads(blas, sums.columns):
+                found = _compensated(graph, layer, sums, scales[layer.weight], spread=spread, correct=correct)
+            changed = {name: values for name, values in found.items() if uses[name] > 1}
+            graph.replace_weights({name: values for name, values in found.items() if name not in changed})
+            shared.update(changed)
+        graph.replace_weights(shared)
+
+
+def _threads(blas: ThreadpoolController, columns: int) -> AbstractContextManager[Any]:
+    """One thread for small matrices: threads that wait for each other stand still where other processes run too.
+
+    (ResNet8 on busy cores: 20 s instead of 3 s. On idle ones two threads make products of 960 columns 1.8 times as
+    fast, and take a few hundredths of a millisecond off those of 96.)
+    """
+    return blas.limit(limits=1, user_api="blas") if columns < _SMALL else nullcontext()
 
 
 def is_known(graph: FloatGraph, layer: Layer) -> bool:
@@ -130,19 +152,30 @@ class _Gathered:
         self.moments += products
 
     @property
+    def columns(self) -> int:
+        """Columns of a row."""
+        return int(self.moments.shape[-1]) if self.moments.shape else 0
+
+    @property
     def mean(self) -> Array:
         """Mean row of each group, ``(groups, columns)``."""
         return self._total / self._count
 
 
-def _gather(graph: FloatGraph, samples: Samples, gathered: Mapping[Layer, _Gathered]) -> None:
+def _gather(
+    graph: FloatGraph, samples: Samples, gathered: Mapping[Layer, _Gathered], blas: ThreadpoolController
+) -> None:
     """Go through the samples once."""
-    names = list(dict.fromkeys(layer.input for layer in gathered))
+    readers: dict[str, list[Layer]] = {}
+    for layer in gathered:
+        readers.setdefault(layer.input, []).append(layer)
     for sample in samples:
-        values = graph.watch(sample, names)
         seed = _seed(sample)
-        for layer, sums in gathered.items():
-            sums.add(layer_inputs(layer, values[layer.input], np.random.default_rng(seed)))
+        for name, values in graph.visit(sample, list(readers)):
+            for layer in readers[name]:
+                rows = layer_inputs(layer, values, np.random.default_rng(seed))
+                with _threads(blas, rows.shape[2]):
+                    gathered[layer].add(rows)
 
 
 def _seed(sample: Feeds) -> int:

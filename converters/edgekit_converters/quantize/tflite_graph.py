@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import os
+import tempfile
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,6 +19,10 @@ from edgekit.errors import DataRefused, ModelRefused
 from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node, Window
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.tflite_flows import flow
+from edgekit_converters.quantize.weight_file import ALIGNMENT, LARGE, WeightFile, give_back_memory
+
+# Longer than any flatbuffer without its weights: stands for offsets that are not known yet.
+_SOMEWHERE = 2**48
 
 
 @cache
@@ -40,21 +48,45 @@ def read_flatbuffer(path: Path) -> Any:
 
 def read_flatbuffer_bytes(data: bytes, name: str) -> Any:
     """Open the bytes of a .tflite as the schema's object tree; ``name`` is for the message."""
+    model = _parsed(data, name)
+    for buffer in model.buffers:  # numpy arrays are written at once, bytes one by one
+        if buffer.data is not None:
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    return model
+
+
+def _read_apart(path: Path) -> tuple[Any, WeightFile]:
+    """Open a .tflite with its large buffers in a file, under their numbers; the tree holds views of that file."""
+    weights = WeightFile()
+    with path.open("rb") as file:
+        empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
+        model = _parsed(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path.name)
+    for number, buffer in enumerate(model.buffers):
+        if buffer.data is not None:
+            data = np.frombuffer(buffer.data, np.uint8)
+            buffer.data = data.copy()  # the mapped file goes when nothing refers to it
+            if len(data) >= LARGE:
+                weights.put(number, data)
+                buffer.data = None
+    for number, buffer in enumerate(model.buffers):
+        if number in weights:
+            buffer.data = weights.view(number)
+    return model, weights
+
+
+def _parsed(data: Any, name: str) -> Any:
+    """The object tree of a .tflite, its buffers still views of the data. Raises ModelRefused."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise ModelRefused(f"{name} ({len(data)} bytes) is not a TFLite model", expected="a TFL3 flatbuffer")
     try:
-        model = flatbuffer_utils.read_model_from_bytearray(data)
-        for buffer in model.buffers:  # numpy arrays are written at once, bytes one by one
-            if buffer.data is not None:
-                buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+        return flatbuffer_utils.read_model_from_bytearray(data)
     except Exception as error:  # the generated reader raises whatever a wrong offset leads to
         raise ModelRefused(
             f"{name} ({len(data)} bytes) is damaged: {type(error).__name__}: {error}",
             remedy="convert it again from the trained model",
         ) from error
-    return model
 
 
 def packed(model: Any) -> bytes:
@@ -75,20 +107,6 @@ def tensor_name(tensor: Any) -> str:
     return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name or "")
 
 
-def constant(model: Any, tensor: Any) -> Array | None:
-    """Values of a float32 constant (a copy), ``None`` for everything else."""
-    return _values(model, tensor) if tensor_types()[tensor.type] == "float32" else None
-
-
-def _values(model: Any, tensor: Any) -> Array | None:
-    """Values of a constant of a plain type (a copy), ``None`` for everything else."""
-    data = model.buffers[tensor.buffer].data
-    dtype = {"float32": np.float32, "int32": np.int32, "int64": np.int64}.get(tensor_types()[tensor.type])
-    if data is None or len(data) == 0 or dtype is None:
-        return None
-    return np.frombuffer(bytes(data), dtype).reshape(_shape(tensor)).copy()
-
-
 def _shape(tensor: Any) -> tuple[int, ...]:
     return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
 
@@ -99,16 +117,20 @@ class TFLiteGraph(FloatGraph):
     Args:
         path: The file.
         threads: Threads of the interpreter.
+        keep_all: Whether LiteRT keeps all tensors and runs the graph with its own outputs, instead of watched tensors
+            becoming outputs too. Takes the memory of all activations.
 
     Raises:
         ModelRefused: Not a TFLite file, or LiteRT cannot load it.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None, keep_all: bool = False) -> None:
         self.path = path
-        self.model = read_flatbuffer(path)
+        self._keep_all = keep_all
+        self.model, self._weights = _read_apart(path)
         self._threads = threads
         self._interpreter: Any = None
+        self._watched: frozenset[str] = frozenset()
         self._ranges: dict[str, Range] = {}
         self._rounded: dict[int, int] = {}
         self._graph = self.model.subgraphs[0]
@@ -163,7 +185,7 @@ class TFLiteGraph(FloatGraph):
             return None
         source, weight = int(operator.inputs[0]), int(operator.inputs[1])
         bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
-        if constant(self.model, self._graph.tensors[weight]) is None:
+        if not self._is_float_constant(weight):
             return None
         output = self.key(int(operator.outputs[0]))
         window = None if kind == "FULLY_CONNECTED" else self._window(operator, source, weight)
@@ -192,39 +214,71 @@ class TFLiteGraph(FloatGraph):
             return None
         indices = [int(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
         tensors = [self._graph.tensors[i] for i in indices]
-        constants = [_values(self.model, tensor) for tensor in tensors[:-1]]
+        constants = [self._values(tensor) for tensor in tensors[:-1]]
         names = [self.key(i) for i in indices]
         return flow(node.operator, operator.builtinOptions, [_shape(t) for t in tensors], names, constants)
 
+    def elements(self, name: str) -> int:
+        """Number of values of an activation; see :class:`FloatGraph`."""
+        shape = _shape(self._graph.tensors[self.index(name)])
+        return math.prod(max(size, 1) for size in shape)
+
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
         """Run one sample; see :class:`FloatGraph`. Raises DataRefused when LiteRT cannot run it."""
-        interpreter = self._loaded()
+        return dict(self.visit(feeds, names))
+
+    def visit(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Array]]:
+        """Run one sample; see :class:`FloatGraph`. Raises DataRefused when LiteRT cannot run it."""
+        interpreter = self._loaded(names)
         try:
             self._feed(interpreter, feeds)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise DataRefused(f"{self.path.name} cannot run a calibration sample: {error}") from error
-        return {name: interpreter.tensor(self.index(name))().copy() for name in names}
+        for name in names:
+            yield name, interpreter.get_tensor(self.index(name))
 
     def simulate(self, ranges: Mapping[str, Range]) -> None:
         """Round activations from now on; see :class:`FloatGraph`."""
         self._ranges = dict(ranges)
         self._interpreter = None
 
-    def _simulated(self) -> bytes:
-        """The model; activations with a range are followed by QUANTIZE and DEQUANTIZE."""
-        self._rounded = {}
-        if not self._ranges:
-            return packed(self.model)
+    def _write(self, file: IO[bytes], names: Collection[str]) -> None:
+        """Write a model that can be watched; activations with a range are followed by QUANTIZE and DEQUANTIZE.
+
+        What is watched becomes an output. (LiteRT could keep all tensors, but then none shares memory with another.)
+        """
         graph, operators, codes = self._graph, list(self._graph.operators), list(self.model.operatorCodes)
-        tensors, kept = list(graph.tensors), [list(op.inputs) for op in operators]
+        tensors, kept, outputs = list(graph.tensors), [list(op.inputs) for op in operators], list(graph.outputs)
+        self._rounded = {}
         try:
-            self._insert_rounding()
-            return packed(self.model)
+            if not self._keep_all:
+                graph.outputs = list(dict.fromkeys([*map(int, outputs), *map(self.index, names)]))
+            if self._ranges:
+                self._insert_rounding()
+            file.write(self._structure())
+            self._weights.append_to(file)
         finally:
             graph.tensors, graph.operators, self.model.operatorCodes = tensors, operators, codes
+            graph.outputs = outputs
             for operator, inputs in zip(operators, kept, strict=True):
                 operator.inputs = inputs
+
+    def _structure(self) -> bytes:
+        """The flatbuffer without the blocks of the weight file, padded, for these to be appended to."""
+        buffers = {n: buffer for n, buffer in enumerate(self.model.buffers) if n in self._weights}
+        views = {n: buffer.data for n, buffer in buffers.items()}
+        try:
+            for number, buffer in buffers.items():
+                buffer.data, (_, buffer.size) = None, self._weights.place(number)
+                buffer.offset = _SOMEWHERE
+            length = -(-len(packed(self.model)) // ALIGNMENT) * ALIGNMENT
+            for number, buffer in buffers.items():
+                buffer.offset = length + self._weights.place(number)[0]
+            return packed(self.model).ljust(length, b"\0")
+        finally:
+            for number, buffer in buffers.items():
+                buffer.data, buffer.offset, buffer.size = views[number], 0, 0
 
     def _insert_rounding(self) -> None:
         from ai_edge_litert import schema_py_generated as schema
@@ -279,30 +333,55 @@ class TFLiteGraph(FloatGraph):
         for info in self.inputs:
             interpreter.set_tensor(self.index(info.name), feeds[info.name])
 
-    def _loaded(self) -> Any:
-        if self._interpreter is None:
+    def _loaded(self, names: Collection[str]) -> Any:
+        if self._interpreter is None or not (self._keep_all or self._watched.issuperset(names)):
             from ai_edge_litert.interpreter import Interpreter
 
-            with warnings.catch_warnings():
-                # LiteRT warns of the memory that keeping all tensors takes; it is one sample's, and meant.
-                warnings.filterwarnings("ignore", message=".*preserve_all_tensors", category=UserWarning)
-                self._interpreter = Interpreter(
-                    model_content=self._simulated(),
-                    num_threads=self._threads,
-                    experimental_preserve_all_tensors=True,
-                )
+            self._interpreter = None  # its memory goes before the next one takes some
+            give_back_memory()
+            given = {info.name for info in self.inputs}
+            with tempfile.NamedTemporaryFile(dir=self._weights.folder, suffix=".tflite") as file:
+                self._write(file, [name for name in names if name not in given])
+                file.flush()
+                # Mapped, not read: LiteRT leaves the weights in the file.
+                with warnings.catch_warnings():
+                    # LiteRT warns of the memory that keeping all tensors takes; it is one sample's, and meant.
+                    warnings.filterwarnings("ignore", message=".*preserve_all_tensors", category=UserWarning)
+                    self._interpreter = Interpreter(
+                        model_path=file.name,
+                        num_threads=self._threads,
+                        experimental_preserve_all_tensors=self._keep_all,
+                    )
             self._interpreter.allocate_tensors()
+            self._watched = frozenset((*names, *self.outputs, *given))
         return self._interpreter
 
     def weight(self, name: str) -> Array:
         """Return a constant as it is stored; see :class:`FloatGraph`."""
-        values = constant(self.model, self._graph.tensors[self.index(name)])
+        tensor = self._graph.tensors[self.index(name)]
+        values = self._values(tensor) if self._is_float_constant(self.index(name)) else None
         if values is None:
             raise KeyError(name)
         return values
 
+    def _is_float_constant(self, index: int) -> bool:
+        tensor = self._graph.tensors[index]
+        data = self.model.buffers[tensor.buffer].data
+        return tensor_types()[tensor.type] == "float32" and data is not None and len(data) > 0
+
+    def _values(self, tensor: Any) -> Array | None:
+        """Values of a constant of a plain type (a copy), ``None`` for everything else."""
+        data = self.model.buffers[tensor.buffer].data
+        dtype = {"float32": np.float32, "int32": np.int32, "int64": np.int64}.get(tensor_types()[tensor.type])
+        if data is None or len(data) == 0 or dtype is None:
+            return None
+        if tensor.buffer in self._weights:
+            return self._weights.get(tensor.buffer, np.dtype(dtype)).reshape(_shape(tensor))
+        return np.frombuffer(data.tobytes(), dtype).reshape(_shape(tensor)).copy()
+
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Replace constants; see :class:`FloatGraph`. A buffer shared by tensors is given to each its own."""
+        self._interpreter = None  # it runs on the file that is written to
         shared: dict[int, int] = {}
         for tensor in self._graph.tensors:
             shared[tensor.buffer] = shared.get(tensor.buffer, 0) + 1
@@ -312,12 +391,20 @@ class TFLiteGraph(FloatGraph):
                 self.model.buffers.append(type(self.model.buffers[0])())
                 tensor.buffer = len(self.model.buffers) - 1
                 shared[tensor.buffer] = 1
-            self.model.buffers[tensor.buffer].data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
-        self._interpreter = None
+            self._store(tensor.buffer, np.ascontiguousarray(values, np.float32))
+
+    def _store(self, number: int, values: Array) -> None:
+        buffer = self.model.buffers[number]
+        if values.nbytes < LARGE:
+            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        else:
+            self._weights.put(number, values)
+            buffer.data = self._weights.view(number)
 
     def close(self) -> None:
-        """Release the interpreter."""
+        """Release the interpreter and remove temporary files."""
         self._interpreter = None
+        self._weights.close()
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
