@@ -12,15 +12,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
 from edgekit_converters.quantize.graph import FloatGraph, Layer, Window
 from edgekit_converters.quantize.weights import WEIGHT_STEPS
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 DAMPING = 0.01
 """Part of the mean of H's diagonal that is added to it."""
@@ -61,6 +63,8 @@ def compensate(
             rounded to its nearest step.
         correct: Whether biases are corrected.
     """
+    from threadpoolctl import ThreadpoolController
+
     layers = [layer for layer in graph.layers if layer.weight in scales and is_known(graph, layer)]
     blas = ThreadpoolController()
     for group in _passes(graph, layers):
