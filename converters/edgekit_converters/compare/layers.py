@@ -37,7 +37,8 @@ class LayerError:
         mean_error: Mean difference: the shift that bias correction is for.
         bias_share: Share of the squared error that is a constant shift of each channel, 0..1.
         clipped: Share of the float values that lie outside the range the artifact can store, 0..1.
-        scale: Step of the artifact's grid; ``None`` for floats.
+        scale: Step of the artifact's grid; ``None`` for floats. Where the artifact stores channels multiplied by
+            factors, this and the next two are of what it stores.
         stored_low: Smallest value that the artifact can store; ``None`` for floats.
         stored_high: Largest value that the artifact can store; ``None`` for floats.
         low: Smallest float value seen.
@@ -85,13 +86,14 @@ class LayerMeter:
         self._low, self._high = math.inf, -math.inf
         self._shift: Array | None = None
 
-    def add(self, reference: Array, candidate: Array, own: Array | None) -> None:
+    def add(self, reference: Array, candidate: Array, own: Array | None, factors: Array | None = None) -> None:
         """Add a sample.
 
         Args:
             reference: Float values.
             candidate: The artifact's values, dequantized.
             own: What the float layer makes of the artifact's inputs.
+            factors: What the artifact stores the channels multiplied by, in a shape that broadcasts.
         """
         if reference.shape != candidate.shape or not reference.size:
             self.fits = False
@@ -112,7 +114,8 @@ class LayerMeter:
         self._count += want.size
         self._low, self._high = min(self._low, low), max(self._high, high)
         self._add_shift(difference)
-        self._add_range(want, low, high)
+        stored = want if factors is None else want * factors
+        self._add_range(stored, float(stored.min()), float(stored.max()))
         if layer is not None:
             self._has_own = True
             self._own += _square(np.subtract(got, layer, out=difference))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.engine import Array, Feeds, TensorInfo, format_of
+from edgekit_converters.quantize.channel_record import ChannelFactors
 
 _SUFFIX = re.compile(
     r"(_quantized|_dequantized|_dequant|_requantized|_requant|_u?int(8|16)|_(De)?[qQ]uantizeLinear(_(In|Out)put)?"
@@ -81,12 +82,15 @@ class Trace(ABC):
         format: ``tflite`` or ``onnx``.
         inputs: Tensors that it takes; quantized ones with scale and zero point.
         activations: In the order they are computed; first the inputs, all of them and in the order of ``inputs``.
+        factors: Activation of the float model -> what its channels are multiplied by here, as edgekit's quantizer
+            noted it in the file.
     """
 
     path: Path
     format: str
     inputs: tuple[TensorInfo, ...]
     activations: tuple[Activation, ...]
+    factors: Mapping[str, ChannelFactors]
 
     @property
     def is_float(self) -> bool:

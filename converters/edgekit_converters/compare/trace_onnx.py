@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from edgekit.engine import ONNX_IO_METADATA, Array, TensorInfo
 from edgekit_converters.compare.trace import Activation, Grid, Trace, float_name
+from edgekit_converters.quantize.channel_record import KEY, ChannelFactors, read_factors
 from edgekit_converters.quantize.onnx_graph import OnnxGraph, prepared, read_onnx
 
 _EDGES = ("QuantizeLinear", "DequantizeLinear")
@@ -51,6 +54,7 @@ class OnnxTrace(Trace):
         reader = _Reader(self.graph.model)
         self.inputs = tuple(reader.edge(info) for info in self.graph.inputs)
         self.activations = reader.activations([info.name for info in self.inputs])
+        self.factors = reader.factors()
         self._integer = bool(quantized)
 
     @property
@@ -157,6 +161,14 @@ class _Reader:
             return None
         shape = self.constants.get(node.input[at])
         return shape if shape is not None and len(shape) >= 2 else None
+
+    def factors(self) -> dict[str, ChannelFactors]:
+        """What the quantizer noted on scaled channels."""
+        value = next((entry.value for entry in self.model.metadata_props if entry.key == KEY), "")
+        try:
+            return read_factors(base64.b64decode(value))
+        except binascii.Error:
+            return {}
 
     def edge(self, info: TensorInfo) -> TensorInfo:
         """An input with its scale, so that floats can be fed."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from edgekit.engine import Array, TensorInfo
 from edgekit_converters.compare.trace import Activation, Grid, Trace, float_name
-from edgekit_converters.quantize.tflite_graph import TFLiteGraph, operator_name, tensor_types
+from edgekit_converters.quantize.channel_record import KEY, read_factors
+from edgekit_converters.quantize.tflite_graph import TFLiteGraph, metadata_of, operator_name, tensor_types
 from edgekit_converters.targets.quiet import quiet
 
 _EDGES = ("QUANTIZE", "DEQUANTIZE")
@@ -41,6 +42,7 @@ class TFLiteTrace(Trace):
         reader = _Reader(self.graph)
         self.inputs = tuple(reader.edge(info) for info in self.graph.inputs)
         self.activations = reader.activations()
+        self.factors = read_factors(metadata_of(self.graph.model, KEY))
         self._ran = False
 
     def _watch(self, feeds: Mapping[str, Array], tensors: Collection[str]) -> dict[str, Array]:

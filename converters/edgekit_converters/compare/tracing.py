@@ -96,9 +96,12 @@ class _Work:
         self.bound = (subject.reference, subject.artifact)
         self.meters = [LayerMeter(pair, channels_last=reference.format == "tflite") for pair in found.pairs]
         self.tensors = [pair.reference.tensor for pair in found.pairs]
+        self.names = {pair.reference.tensor: pair.reference.name for pair in found.pairs}
         self.edges = {info.name for info in reference.inputs}
         self.layerwise: Layerwise | None = None
         self.divisible = reference.is_float
+        if artifact.factors and not set(artifact.factors) & {*self.names, *self.names.values()}:
+            stages.note("channels were scaled before quantization, under names that the original does not have")
         if not self.divisible:
             stages.note("the original is quantized itself: what each layer adds cannot be told from what came in")
 
@@ -108,7 +111,8 @@ class _Work:
         own = self._own(feeds, wanted, given)
         for meter, tensor in zip(self.meters, self.tensors, strict=True):
             if tensor in wanted and tensor in given:
-                meter.add(wanted[tensor], given[tensor], wanted[tensor] if tensor in self.edges else own.get(tensor))
+                layer = wanted[tensor] if tensor in self.edges else own.get(tensor)
+                meter.add(wanted[tensor], given[tensor], layer, self._factors(self.artifact, tensor, wanted[tensor]))
 
     def _watched(self, sample: Stored) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         """Feeds of the float artifact, its activations, and the artifact's under the same names."""
@@ -116,8 +120,19 @@ class _Work:
         wanted = self.reference.watch(feeds, self.tensors)
         names = {meter.pair.artifact.tensor: meter.pair.reference.tensor for meter in self.meters}
         found = self.artifact.watch(others, list(names))
-        given = {names[tensor]: values for tensor, values in found.items()}
+        given = {names[tensor]: self._unscaled(self.artifact, names[tensor], v) for tensor, v in found.items()}
+        wanted = {tensor: self._unscaled(self.reference, tensor, values) for tensor, values in wanted.items()}
         return feeds, wanted, given
+
+    def _factors(self, trace: Trace, tensor: str, values: Array) -> Array | None:
+        """What an artifact stores an activation's channels multiplied by."""
+        found = trace.factors.get(tensor, trace.factors.get(self.names[tensor]))
+        fits = found is not None and found.axis < values.ndim and values.shape[found.axis] == len(found.exponents)
+        return found.along(values.ndim) if found is not None and fits else None
+
+    def _unscaled(self, trace: Trace, tensor: str, values: Array) -> Array:
+        factors = self._factors(trace, tensor, values)
+        return values if factors is None else values / factors
 
     def _own(self, feeds: dict[str, Array], wanted: dict[str, Array], given: dict[str, Array]) -> dict[str, Array]:
         """What the float layers make of the artifact's activations."""

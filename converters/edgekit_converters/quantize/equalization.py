@@ -16,6 +16,7 @@ import numpy as np
 
 from edgekit.engine import Array
 from edgekit_converters.quantize.calibration import Samples
+from edgekit_converters.quantize.channel_record import ChannelFactors, exponents_of
 from edgekit_converters.quantize.channels import Group, channel_groups
 from edgekit_converters.quantize.graph import FloatGraph, Layer
 from edgekit_converters.quantize.ranges import MASKED, becomes_nan
@@ -45,7 +46,7 @@ class ChannelPeaks:
     agreement: Array
 
 
-def equalize(graph: FloatGraph, samples: Samples) -> int:
+def equalize(graph: FloatGraph, samples: Samples) -> dict[str, ChannelFactors]:
     """Scale channels in the weights that write them, and back in those that read them.
 
     Args:
@@ -53,21 +54,25 @@ def equalize(graph: FloatGraph, samples: Samples) -> int:
         samples: Calibration data, gone through a few times.
 
     Returns:
-        Number of activations whose channels were scaled.
+        Activation -> what its channels were multiplied by, for those that were scaled.
     """
     groups = [
         group for group in channel_groups(graph) if all(is_known(graph, x) for x in (*group.writers, *group.readers))
     ]
     if not groups:
-        return 0
+        return {}
     seen = channel_peaks(graph, samples, {name: axis for group in groups for name, axis in group.tensors.items()})
     before: dict[str, Array] = {}
     after: dict[str, Array] = {}
     changed: dict[str, Array] = {}
-    scaled = 0
+    scaled: dict[str, ChannelFactors] = {}
     for group in groups:
-        factors = channel_factors(group, seen)
-        scaled += len(group.tensors) if (factors != 1).any() else 0
+        exponents = exponents_of(channel_factors(group, seen))
+        if not exponents.any():
+            continue
+        found = {name: ChannelFactors(axis, exponents) for name, axis in group.tensors.items()}
+        factors = next(iter(found.values())).values
+        scaled.update(found)
         after.update({layer.name: factors for layer in group.writers})
         before.update({layer.name: factors for layer in group.readers})
         for name in group.constants:
@@ -77,10 +82,10 @@ def equalize(graph: FloatGraph, samples: Samples) -> int:
     uses.update(changed)
     for layer in graph.layers:
         if layer.name in before or layer.name in after:
-            found = _rescaled(graph, layer, before.get(layer.name), after.get(layer.name))
-            alone = {name: values for name, values in found.items() if uses[name] == 1}
+            new = _rescaled(graph, layer, before.get(layer.name), after.get(layer.name))
+            alone = {name: values for name, values in new.items() if uses[name] == 1}
             graph.replace_weights(alone)  # layer by layer: all new weights are never in memory together
-            changed.update({name: values for name, values in found.items() if name not in alone})
+            changed.update({name: values for name, values in new.items() if name not in alone})
     graph.replace_weights(changed)
     return scaled
 

@@ -12,6 +12,7 @@ everywhere without a seventh bit given up (``reduce_range``).
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import logging
@@ -25,6 +26,7 @@ import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array
 from edgekit.errors import QualityError
+from edgekit_converters.quantize.channel_record import KEY, ChannelFactors, packed_factors
 from edgekit_converters.quantize.graph import Layer
 from edgekit_converters.quantize.onnx_graph import OnnxGraph
 from edgekit_converters.quantize.policy import Placement
@@ -135,6 +137,7 @@ def quantize_static(
     *,
     placement: Placement,
     scales: Mapping[str, Array],
+    factors: Mapping[str, ChannelFactors],
 ) -> Any:
     """Return the model in ``int8`` or ``int8-int16`` as QuantizeLinear/DequantizeLinear pairs.
 
@@ -145,6 +148,7 @@ def quantize_static(
         ranges: Range of every activation.
         placement: What stays in float.
         scales: Name of a weight -> scale of each output channel.
+        factors: Activation -> what its channels are multiplied by; kept in the file's metadata.
 
     Raises:
         QualityError: ONNX Runtime's quantizer cannot handle the model.
@@ -185,6 +189,9 @@ def quantize_static(
     _store_embeddings(quantized)
     if io_type == "int8":
         _integer_edges(quantized)
+    if factors:
+        entry = quantized.metadata_props.add()
+        entry.key, entry.value = KEY, base64.b64encode(packed_factors(factors)).decode()
     return _sorted(quantized)
 
 

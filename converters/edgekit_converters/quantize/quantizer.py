@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from edgekit.engine import Array, format_of
 from edgekit.errors import DataRefused, UsageError
 from edgekit_converters.quantize import onnx_quantizer, tflite_quantizer
 from edgekit_converters.quantize.calibration import CalibrationSummary, Samples, check_samples
+from edgekit_converters.quantize.channel_record import ChannelFactors
 from edgekit_converters.quantize.effort import Effort, Parts, parts_of
 from edgekit_converters.quantize.equalization import equalize
 from edgekit_converters.quantize.graph import FloatGraph
@@ -62,6 +63,7 @@ class Plan:
         rule: Name of the range rule applied inside the model.
         scales: Name of a weight -> scale of each output channel, float64.
         notes: For the user.
+        factors: Activation -> what equalization multiplied its channels by.
     """
 
     ranges: Mapping[str, Range]
@@ -70,6 +72,7 @@ class Plan:
     rule: str
     scales: Mapping[str, Array]
     notes: tuple[str, ...]
+    factors: Mapping[str, ChannelFactors] = field(default_factory=dict)
 
 
 def quantize(
@@ -126,9 +129,9 @@ def quantize(
         if plan is not None and samples is not None and accept is not None:
             plan = _mixed(graph, recipe, samples, plan, original=original, accept=accept, suffix=out.suffix)
         data = _written(graph, recipe, io, plan)
+        notes = (*(plan.notes if plan else ()), *_format_notes(graph, recipe))
     with atomic_file(out) as temporary:
         temporary.write_bytes(data)
-    notes = (*(plan.notes if plan else ()), *_format_notes(graph, recipe))
     rule_used = plan.rule if plan and recipe.static else None
     return QuantizeReport(recipe.name, io, plan.calibration if plan else None, rule_used, notes)
 
@@ -167,13 +170,13 @@ def _written(graph: FloatGraph, recipe: Recipe, io: IoType, plan: Plan | None) -
         if plan is None or not recipe.static:
             return tflite_quantizer.quantize_weights(graph, recipe)
         return tflite_quantizer.quantize_static(
-            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales
+            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales, factors=plan.factors
         )
     if not isinstance(graph, OnnxGraph):
         raise TypeError(type(graph))
     if plan is not None and recipe.static:
         model = onnx_quantizer.quantize_static(
-            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales
+            graph, recipe, io, plan.ranges, placement=plan.placement, scales=plan.scales, factors=plan.factors
         )
     elif recipe.weight_bits == 16:
         model = onnx_quantizer.quantize_half(graph)
@@ -246,8 +249,7 @@ def calibrate(
     if not recipe.static:
         return Plan({}, NOTHING_IN_FLOAT, summary, "none", _scales(graph, {}, NOTHING_IN_FLOAT, 256), summary.notes)
     placement = place(graph, io, activation_bits=recipe.activation_bits)
-    if parts.equalize and recipe.activation_bits == 8:
-        equalize(graph, samples)
+    factors = equalize(graph, samples) if parts.equalize and recipe.activation_bits == 8 else {}
     observer = RangeObserver()
     watched = _watched(graph, placement)
     for name, values in graph.visit_all(samples, watched):
@@ -255,7 +257,7 @@ def calibrate(
     ranges, used = _ranges(graph, recipe, samples, observer, placement=placement, rule=rule, parts=parts)
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
     scales = _scales(graph, ranges, placement, 2**recipe.activation_bits)
-    return Plan(ranges, placement, summary, used, scales, notes)
+    return Plan(ranges, placement, summary, used, scales, notes, factors)
 
 
 def _ranges(

@@ -96,6 +96,26 @@ def packed(model: Any) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
+def add_metadata(model: Any, name: str, value: bytes) -> None:
+    """Add an entry to the metadata of an object tree."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(value, np.uint8)
+    model.buffers = [*model.buffers, buffer]
+    entry.name, entry.buffer = name, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def metadata_of(model: Any, name: str) -> bytes:
+    """An entry of the metadata of an object tree; empty without one."""
+    for entry in model.metadata or []:
+        if (entry.name.decode() if isinstance(entry.name, bytes) else entry.name) == name:
+            data = model.buffers[entry.buffer].data
+            return b"" if data is None else bytes(data)
+    return b""
+
+
 def operator_name(model: Any, operator: Any) -> str:
     """Name of a node's operator, ``CUSTOM`` for custom ones."""
     code = model.operatorCodes[operator.opcodeIndex]

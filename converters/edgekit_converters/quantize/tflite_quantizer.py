@@ -13,10 +13,17 @@ import numpy as np
 
 from edgekit.engine import Array
 from edgekit.errors import QualityError
+from edgekit_converters.quantize.channel_record import KEY, ChannelFactors, packed_factors
 from edgekit_converters.quantize.policy import Placement
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.recipes import IoType, Recipe
-from edgekit_converters.quantize.tflite_graph import TFLiteGraph, packed, read_flatbuffer_bytes, tensor_name
+from edgekit_converters.quantize.tflite_graph import (
+    TFLiteGraph,
+    add_metadata,
+    packed,
+    read_flatbuffer_bytes,
+    tensor_name,
+)
 from edgekit_converters.quantize.weights import WEIGHT_STEPS, along
 
 
@@ -41,6 +48,7 @@ def quantize_static(
     *,
     placement: Placement,
     scales: Mapping[str, Array],
+    factors: Mapping[str, ChannelFactors],
 ) -> bytes:
     """Write ``int8`` or ``int8-int16``: integer weights and activations.
 
@@ -51,6 +59,7 @@ def quantize_static(
         ranges: Range of every activation.
         placement: What stays in float.
         scales: Name of a weight -> scale of each output channel.
+        factors: Activation -> what its channels are multiplied by; kept in the file's metadata.
 
     Returns:
         The flatbuffer.
@@ -73,7 +82,8 @@ def quantize_static(
     manager.add_dynamic_config("^s0", operation.EMBEDDING_LOOKUP, num_bits=8)
     if placement.last_layers:
         manager.add_dynamic_config(_scope(graph, placement.last_layers), operation.ALL_SUPPORTED, num_bits=8)
-    return _quantized(graph, manager, _statistics(graph, ranges, scales))
+    metadata = {KEY: packed_factors(factors)} if factors else {}
+    return _quantized(graph, manager, _statistics(graph, ranges, scales), metadata)
 
 
 def _label(index: int) -> str:
@@ -100,7 +110,12 @@ def _statistics(
     return found
 
 
-def _quantized(graph: TFLiteGraph, manager: Any, statistics: dict[str, dict[str, Any]] | None) -> bytes:
+def _quantized(
+    graph: TFLiteGraph,
+    manager: Any,
+    statistics: dict[str, dict[str, Any]] | None,
+    metadata: Mapping[str, bytes] | None = None,
+) -> bytes:
     """Run the quantizer on a copy whose tensors have short unique names, then give the names back."""
     from ai_edge_quantizer import quantizer
 
@@ -116,7 +131,7 @@ def _quantized(graph: TFLiteGraph, manager: Any, statistics: dict[str, dict[str,
             ) from error
     if result.quantized_model is None:
         raise QualityError(f"{graph.path.name}: the quantizer gave no model")
-    return _with_names(graph, bytes(result.quantized_model), names)
+    return _with_names(graph, bytes(result.quantized_model), names, metadata or {})
 
 
 def _labelled(graph: TFLiteGraph) -> tuple[bytes, dict[str, str]]:
@@ -131,7 +146,7 @@ def _labelled(graph: TFLiteGraph) -> tuple[bytes, dict[str, str]]:
     return packed(model), names
 
 
-def _with_names(graph: TFLiteGraph, data: bytes, names: Mapping[str, str]) -> bytes:
+def _with_names(graph: TFLiteGraph, data: bytes, names: Mapping[str, str], metadata: Mapping[str, bytes]) -> bytes:
     model = read_flatbuffer_bytes(data, graph.path.name)
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
@@ -140,6 +155,8 @@ def _with_names(graph: TFLiteGraph, data: bytes, names: Mapping[str, str]) -> by
     main = model.subgraphs[0]
     _same_edges(main.tensors, main.inputs, graph.inputs_names)
     _same_edges(main.tensors, main.outputs, graph.outputs_names)
+    for name, value in metadata.items():
+        add_metadata(model, name, value)
     return packed(model)
 
 

@@ -84,7 +84,7 @@ def test_answers_stay_the_same_on_inputs_never_seen(kind: type[Net], seed: int, 
     with closing(net.save(tmp_path / f"drawn.{kind.suffix}", *drawn_network(net, clipped=False))) as graph:
         unseen = net.pictures(4, seed=2)
         before = answers(graph, unseen)
-        assert equalize(graph, net.pictures(4)) > 0
+        assert equalize(graph, net.pictures(4))
         assert drift(before, answers(graph, unseen)) < 1e-5
 
 
@@ -106,7 +106,7 @@ def test_a_channel_below_its_clip_is_made_louder_but_not_clipped(kind: type[Net]
     with closing(net.save(tmp_path / f"clip.{kind.suffix}", net.conv(middle, 4))) as graph:
         samples = net.pictures(6)
         before = graph.watch(samples[0], [middle])[middle]
-        assert equalize(graph, samples) > 0
+        assert equalize(graph, samples)
         after = graph.watch(samples[0], [middle])[middle]
         assert not np.allclose(before, after)
         assert ((before >= 6) == (after >= 6)).all()
@@ -140,6 +140,6 @@ def test_every_group_scales_somewhere(kind: type[Net], tmp_path: Path) -> None:
         names = [name for group in channel_groups(graph) for name in group.tensors]
         samples = net.pictures(4)
         before = graph.watch(samples[0], names)
-        assert equalize(graph, samples) == len(names) > 0
+        assert set(equalize(graph, samples)) == set(names)
         after = graph.watch(samples[0], names)
         assert all(not np.allclose(before[name], after[name]) for name in names)
