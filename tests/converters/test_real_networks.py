@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 import edgekit
 from edgekit.bundle import Artifact, Bundle
+from edgekit.engine import open_engine
 from edgekit.metrics import Proportion
 
 pytestmark = pytest.mark.slow
+
+Answerer = Callable[[list[tuple[Path, Path]]], dict[str, dict[str, np.ndarray]]]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RECIPES = ("fp32", "fp16", "dynamic-int8", "int8", "int8-int16")
@@ -96,6 +100,20 @@ def test_artifacts_shrink(mobilenets: dict[str, Bundle], recipe: str, most: floa
     for target in ("tflite", "onnx"):
         whole = artifact_of(mobilenets["keras"], target, "fp32").bytes
         assert artifact_of(mobilenets["keras"], target, recipe).bytes < most * whole, target
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_int8_answers_the_same_without_vnni(
+    mobilenets: dict[str, Bundle], haswell: Answerer, folder: Path, target: str
+) -> None:
+    bundle = mobilenets["keras"]
+    artifact = artifact_of(bundle, target, "int8")
+    (samples,) = (array[:3] for array in bundle.golden()[0].values())
+    np.savez(folder / "golden.npz", samples)
+    with open_engine(bundle.file(artifact.file), threads=1) as engine:
+        here = [engine.run({engine.inputs[0].name: sample[None]})[engine.outputs[0].name] for sample in samples]
+    (there,) = haswell([(bundle.file(artifact.file), folder / "golden.npz")])[artifact.file].values()
+    assert np.linalg.norm(there - np.concatenate(here)) < 1e-3 * np.linalg.norm(there)
 
 
 def test_photos_fed_from_files_agree_with_pillow_everywhere(mobilenets: dict[str, Bundle], realpack: Path) -> None:

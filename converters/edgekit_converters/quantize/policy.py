@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edgekit_converters.quantize.graph import FloatGraph, Node
+from edgekit_converters.quantize.graph import FloatGraph, Layer, Node
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.recipes import IoType
 
@@ -24,6 +24,8 @@ CONCATENATION = frozenset(("CONCATENATION", "Concat"))
 # With 256 steps, a part 64 times narrower than the whole has 4 of them left.
 UNEVEN = 64
 DENSE = frozenset(("FULLY_CONNECTED", "Gemm", "MatMul"))
+# So many dense layers with one weight, each computed from the one before, are a recurrent layer written out.
+STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,35 @@ def place(graph: FloatGraph, io: IoType, *, activation_bits: int = 8) -> Placeme
     one scale over concatenated boxes and scores rounds the scores away. A 16-bit grid is fine enough for logits.
 
     In transformers everything but the layers with weights stays in float: softmax, normalization and GELU do
-    not survive an int8 grid (MobileBERT: F1 88.8 to 2.1 in the TFLite documentation).
+    not survive an int8 grid (MobileBERT: F1 88.8 to 2.1 in the TFLite documentation). So it is with recurrent layers
+    whose steps are written out: what is rounded in the cell's state at every step adds up, and what goes into the
+    gates reaches far beyond the few units that decide, so layers that prepare it for all steps give float results.
     """
     layers = {layer.name for layer in graph.layers}
     tail = _tail(graph.nodes) if io == "float" else frozenset()
     attention = _has_attention(graph.nodes)
     last = _last_dense(graph, tail) if io == "float" and activation_bits == 8 else frozenset()
-    stays = {node.name for node in graph.nodes if attention and node.name not in layers} | tail
+    steps = _unrolled(graph)
+    recurrent = bool(steps)
+    if recurrent and activation_bits == 8 and io == "float":
+        last |= {layer.name for layer in graph.layers if layer.window is None} - steps
+    stays = {node.name for node in graph.nodes if (attention or recurrent) and node.name not in layers} | tail
     notes = []
     if attention:
         left = _operators(node for node in graph.nodes if node.name in stays)
         notes.append(
             f"a transformer: only layers with weights run in int8, in float stay {left}; dynamic-int8 is often closer"
         )
+    elif recurrent:
+        left = _operators(node for node in graph.nodes if node.name in stays)
+        notes.append(
+            f"a recurrent network: only layers with weights run in int8, those outside the steps ({len(last)}) give "
+            f"float results, in float stay {left}"
+        )
     elif stays:
         left = _operators(node for node in graph.nodes if node.name in stays)
         notes.append(f"after the last weights, in float: {left}")
-    if last:
+    if last and not recurrent:
         notes.append(f"the last dense layer ({len(last)}) gives a float result: on an int8 grid its values would tie")
     return Placement(frozenset(stays), last, attention, tuple(notes))
 
@@ -120,6 +134,32 @@ def _has_attention(nodes: tuple[Node, ...]) -> bool:
                 return True
             tainted.update(node.outputs)
     return False
+
+
+def _unrolled(graph: FloatGraph) -> frozenset[str]:
+    """Dense layers that are steps of a recurrent layer: one weight, each step computed from the one before.
+
+    (A head shared by the levels of a detector has one weight too, but its levels do not depend on each other.)
+    """
+    sharing: dict[str, list[Layer]] = {}
+    for layer in graph.layers:
+        if layer.window is None:
+            sharing.setdefault(layer.weight, []).append(layer)
+    return frozenset(
+        layer.name
+        for steps in sharing.values()
+        if len(steps) >= STEPS and steps[-1].input in _computed_from(graph.nodes, steps[0].output)
+        for layer in steps
+    )
+
+
+def _computed_from(nodes: Iterable[Node], name: str) -> set[str]:
+    """Everything that depends on an activation, itself included."""
+    found = {name}
+    for node in nodes:
+        if not found.isdisjoint(node.inputs):
+            found.update(node.outputs)
+    return found
 
 
 def _last_dense(graph: FloatGraph, tail: frozenset[str]) -> frozenset[str]:

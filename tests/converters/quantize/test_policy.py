@@ -93,6 +93,39 @@ def test_a_softmax_at_the_end_is_not_attention() -> None:
     assert not place(Sketch(*CLASSIFIER), "float").attention
 
 
+def recurrent(steps: int) -> Sketch:
+    """A layer for the whole sequence, then a recurrent one written out, then the answer."""
+    nodes = [("FULLY_CONNECTED", "x w1", "all")]
+    state = "zero"
+    for step in range(steps):
+        nodes.append(("FULLY_CONNECTED", f"{state} w2", f"h{step}"))
+        nodes.append(("ADD", f"all h{step}", f"g{step}"))
+        nodes.append(("TANH", f"g{step}", f"s{step}"))
+        state = f"s{step}"
+    return Sketch(*nodes, ("FULLY_CONNECTED", f"{state} w3", "out"))
+
+
+def test_a_recurrent_layer_keeps_its_state_in_float() -> None:
+    placement = place(recurrent(5), "float")
+    assert placement.float_nodes == {f"{kind}{step}" for kind in "gs" for step in range(5)}
+    assert placement.last_layers == {"all", "out"}
+    assert "recurrent" in placement.notes[0]
+    assert len(placement.notes) == 1
+
+
+def test_a_recurrent_layer_behind_integer_edges_computes_all_weights_in_integers() -> None:
+    placement = place(recurrent(5), "int8")
+    assert placement.float_nodes == {f"{kind}{step}" for kind in "gs" for step in range(5)}
+    assert not placement.last_layers
+
+
+def test_a_head_that_several_levels_share_is_not_recurrent() -> None:
+    levels = [("FULLY_CONNECTED", f"level{number} w", f"out{number}") for number in range(6)]
+    placement = place(Sketch(*levels, ("CONCATENATION", " ".join(out for *_, out in levels), "all")), "float")
+    assert placement.float_nodes == {"all"}
+    assert not any("recurrent" in note for note in placement.notes)
+
+
 def test_boxes_and_scores_under_one_scale_are_warned_of() -> None:
     graph = Sketch(*DETECTOR)
     ranges = {"boxes": Range(0, 640), "scores": Range(0, 1)}
