@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit_converters.quantize.graph import FloatGraph, Layer, Node
 from edgekit_converters.quantize.ranges import Range
@@ -87,6 +87,14 @@ def place(graph: FloatGraph, io: IoType, *, activation_bits: int = 8) -> Placeme
     if last and not recurrent:
         notes.append(f"the last dense layer ({len(last)}) gives a float result: on an int8 grid its values would tie")
     return Placement(frozenset(stays), last, attention, tuple(notes))
+
+
+def with_float_results(placement: Placement, layers: frozenset[str]) -> Placement:
+    """A placement in which more dense layers give float results."""
+    if not layers:
+        return placement
+    note = f"{len(layers)} layers give float results: a few of their channels are far louder than the others"
+    return replace(placement, last_layers=placement.last_layers | layers, notes=(*placement.notes, note))
 
 
 def uneven_concatenations(graph: FloatGraph, ranges: Mapping[str, Range], placement: Placement) -> list[str]:

@@ -21,11 +21,18 @@ from edgekit_converters.quantize.equalization import equalize
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.mixed import Accept, choose_mixed
 from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of
-from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, Placement, place, uneven_concatenations
+from edgekit_converters.quantize.policy import (
+    NOTHING_IN_FLOAT,
+    Placement,
+    place,
+    uneven_concatenations,
+    with_float_results,
+)
 from edgekit_converters.quantize.range_search import search_ranges
 from edgekit_converters.quantize.ranges import Range, RangeObserver, RangeRule
 from edgekit_converters.quantize.recipes import IoType, Recipe
 from edgekit_converters.quantize.rounding import compensate
+from edgekit_converters.quantize.sensitivity import unbearable_results
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
 from edgekit_converters.quantize.weights import weight_scales
 
@@ -255,6 +262,8 @@ def calibrate(
     for name, values in graph.visit_all(samples, watched):
         observer.add({name: values})
     ranges, used = _ranges(graph, recipe, samples, observer, placement=placement, rule=rule, parts=parts)
+    if placement.attention and io == "float" and isinstance(graph, TFLiteGraph):
+        placement = with_float_results(placement, unbearable_results(graph, samples, ranges, placement))
     notes = (*summary.notes, *placement.notes, *uneven_concatenations(graph, ranges, placement))
     scales = _scales(graph, ranges, placement, 2**recipe.activation_bits)
     return Plan(ranges, placement, summary, used, scales, notes, factors)

@@ -10,10 +10,12 @@ import numpy as np
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
 from edgekit_converters.quantize.graph import FloatGraph, Node
+from edgekit_converters.quantize.policy import Placement
 from edgekit_converters.quantize.range_search import Judge, chosen_samples
 from edgekit_converters.quantize.ranges import Range
 
 _SAMPLES = 8
+_BEARABLE = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,37 @@ def sensitivities(graph: FloatGraph, samples: Samples, ranges: Mapping[str, Rang
     ]
     graph.simulate({})
     return sorted(found, key=lambda item: -item.error)
+
+
+def unbearable_results(
+    graph: FloatGraph, samples: Samples, ranges: Mapping[str, Range], placement: Placement
+) -> frozenset[str]:
+    """Dense layers whose result must not be rounded to 8 bits.
+
+    In transformers a few channels of some results are a hundred times as large as the others (Bondarenko et al.,
+    "Understanding and Overcoming the Challenges of Efficient Transformer Quantization", arXiv 2109.12948): no range
+    serves both.
+
+    Args:
+        graph: The float graph.
+        samples: Calibration data; eight of them are used.
+        ranges: Ranges of the activations.
+        placement: What stays in float in any case.
+
+    Returns:
+        Names of layers whose result alone, rounded, moves the answers by more than one part in fifty.
+    """
+    judge = Judge(graph, chosen_samples(samples, _SAMPLES), {})
+    found = frozenset(
+        layer.name
+        for layer in graph.layers
+        if layer.window is None
+        and layer.name not in placement.last_layers
+        and layer.output in ranges
+        and judge.error({layer.output: ranges[layer.output]}) > _BEARABLE
+    )
+    graph.simulate({})
+    return found
 
 
 def _around(nodes: Sequence[Node], name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What each activation costs, and the recipe that leaves the costliest in float."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ from numpy.typing import NDArray
 from edgekit.errors import UsageError
 from edgekit_converters.quantize import RECIPES, check_artifact, quantize
 from edgekit_converters.quantize.onnx_graph import OnnxGraph
+from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, with_float_results
 from edgekit_converters.quantize.quantizer import calibrate
-from edgekit_converters.quantize.ranges import Range
-from edgekit_converters.quantize.sensitivity import Sensitivity, float_orders, multiplications, sensitivities
+from edgekit_converters.quantize.ranges import Range, RangeObserver
+from edgekit_converters.quantize.sensitivity import (
+    Sensitivity,
+    float_orders,
+    multiplications,
+    sensitivities,
+    unbearable_results,
+)
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
+from tests.converters.quantize.networks import FORMATS, Net
 
 Answers = Callable[[Path], NDArray[np.float32]]
 Pictures = Callable[..., Any]
@@ -65,6 +74,32 @@ def test_most_error_for_the_fewest_multiplications_comes_first() -> None:
     found = [Sensitivity("a", 0.3, ("big", "small")), Sensitivity("b", 0.2, ("small",)), Sensitivity("c", 0.0, ("x",))]
     sets = float_orders(found, {"big": 1000, "small": 10, "x": 500})
     assert sets == [frozenset(), {"small"}, {"small", "big"}, {"small", "big", "x"}]
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.suffix)
+def test_a_result_with_one_channel_far_louder_than_the_others_is_not_to_be_rounded(
+    kind: type[Net], tmp_path: Path
+) -> None:
+    net = kind(0)
+    loud, quiet = np.eye(12, dtype=np.float32), np.eye(12, dtype=np.float32)
+    loud[0], quiet[0] = 1000 * loud[0], quiet[0] / 1000
+    zero = net.constant(np.zeros(12, np.float32))
+    even = net.dense(net.mean(net.conv("picture", 12)), 12, weights=[net.constant(np.eye(12, dtype=np.float32)), zero])
+    uneven = net.dense(even, 12, weights=[net.constant(loud), zero])
+    with closing(
+        net.save(tmp_path / f"net.{kind.suffix}", net.dense(uneven, 12, weights=[net.constant(quiet), zero]))
+    ) as graph:
+        samples = net.pictures(8)
+        observer = RangeObserver()
+        for sample in samples:
+            observer.add(graph.watch(sample, graph.activations))
+        named = unbearable_results(graph, samples, observer.ranges("minmax"), NOTHING_IN_FLOAT)
+        assert [layer.output for layer in graph.layers if layer.name in named] == [uneven]
+        rest = with_float_results(NOTHING_IN_FLOAT, named)
+        assert rest.last_layers == named
+        assert "1 layers give float results" in rest.notes[0]
+        assert not unbearable_results(graph, samples, observer.ranges("minmax"), rest)
+    assert with_float_results(NOTHING_IN_FLOAT, frozenset()) is NOTHING_IN_FLOAT
 
 
 def test_nothing_is_left_in_float_where_int8_will_do(float_file: Path, tmp_path: Path, pictures: Pictures) -> None:
