@@ -9,9 +9,14 @@ part of the network, whichever is better there.
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
@@ -92,14 +97,47 @@ def candidates(observer: RangeObserver, names: Iterable[str]) -> Iterator[tuple[
     yield "least squares", {name: found.range("mse") for name, found in tensors.items()}
 
 
-def chosen_samples(samples: Samples, count: int) -> list[Feeds]:
-    """A few samples, picked by their contents: the same whatever their order."""
-    keyed: list[tuple[int, int, Feeds]] = []
+def chosen_samples(samples: Samples, count: int) -> Sequence[Feeds]:
+    """A few samples, picked by their contents: the same whatever their order. They are kept on disk."""
+    keys = sorted((contents_code(sample), number) for number, sample in enumerate(samples))[:count]
+    places = {number: place for place, (_, number) in enumerate(keys)}
+    chosen = _OnDisk(len(keys))
     for number, sample in enumerate(samples):
-        keyed.append((contents_code(sample), number, sample))
-        keyed.sort(key=lambda item: item[:1])
-        del keyed[count:]
-    return [sample for _, _, sample in keyed]
+        if number in places:
+            chosen.put(places[number], sample)
+    return chosen
+
+
+class _OnDisk(Sequence[Feeds]):
+    """Samples in a temporary file, which goes with this object: 32 photos are more than a network's activations."""
+
+    def __init__(self, count: int) -> None:
+        self._file = tempfile.TemporaryFile(prefix="edgekit-")  # noqa: SIM115  closed below
+        weakref.finalize(self, self._file.close)
+        self._index: list[dict[str, tuple[int, Any, tuple[int, ...]]]] = [{} for _ in range(count)]
+
+    def put(self, place: int, sample: Feeds) -> None:
+        """Write a sample."""
+        for name, array in sample.items():
+            self._index[place][name] = self._file.seek(0, os.SEEK_END), array.dtype, array.shape
+            self._file.write(np.ascontiguousarray(array).tobytes())
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, place: int) -> Feeds: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Feeds]: ...
+    def __getitem__(self, place: int | slice) -> Feeds | Sequence[Feeds]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        return {name: self._read(*where) for name, where in self._index[place].items()}
+
+    def _read(self, offset: int, dtype: Any, shape: tuple[int, ...]) -> Array:
+        self._file.seek(offset)
+        values: Array = np.frombuffer(self._file.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+        return values
 
 
 def contents_code(sample: Feeds) -> int:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,12 +22,24 @@ LARGE = 1024
 """Bytes from which on a constant is worth a block."""
 
 
-def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can be asked to (glibc).
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_OWN_BLOCK = 256 * 1024
 
-    It keeps freed blocks below a threshold that grows up to 32 MiB with the blocks that are freed: what an engine
-    took stays resident when it is gone, and the next engine's blocks seldom fit into it.
+
+@cache
+def keep_blocks_apart() -> None:
+    """Let every block of 256 KiB or more have pages of its own, where the C library can be told to (glibc).
+
+    Left alone, glibc raises that limit to 32 MiB as such blocks are freed, and what one engine took stays resident,
+    in pieces into which the next one's activations seldom fit (MobileNetV2, ONNX: 164 MB instead of 136).
     """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _OWN_BLOCK)
+
+
+def give_back_memory() -> None:
+    """Return what an engine that is gone has freed to the system, where the C library can be asked to (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
@@ -42,6 +55,7 @@ class WeightFile:
     """
 
     def __init__(self) -> None:
+        keep_blocks_apart()
         self.folder = Path(tempfile.mkdtemp(prefix="edgekit-"))
         # Not TemporaryDirectory, which warns of graphs that nobody closed.
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -172,6 +173,23 @@ def test_few_samples_are_chosen_by_their_contents() -> None:
     assert len(chosen) == 5
     assert [float(sample["first"][0, 0]) for sample in chosen] == [float(s["first"][0, 0]) for s in backwards]
     assert len(chosen_samples(Numbers(3), 5)) == 3
+
+
+def test_chosen_samples_are_on_disk_and_whole() -> None:
+    given: list[dict[str, Array]] = [
+        {"a": np.full((1, 50_000), n, np.float32), "b": np.full((1, 2), n, np.int64)} for n in range(40)
+    ]
+    tracemalloc.start()
+    chosen = chosen_samples(given, 32)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 200_000
+    for sample in chosen:
+        (number,) = {int(n) for array in sample.values() for n in array.reshape(-1)}
+        assert [(name, a.dtype, a.shape) for name, a in sample.items()] == [
+            (name, a.dtype, a.shape) for name, a in given[number].items()
+        ]
+    assert [int(sample["b"][0, 0]) for sample in chosen[2:4]] == [int(chosen[i]["b"][0, 0]) for i in (2, 3)]
 
 
 def test_an_answer_in_whole_numbers_is_judged_by_the_last_float() -> None:
