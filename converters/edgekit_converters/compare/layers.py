@@ -114,8 +114,11 @@ class LayerMeter:
         self._count += want.size
         self._low, self._high = min(self._low, low), max(self._high, high)
         self._add_shift(difference)
-        stored = want if factors is None else want * factors
-        self._add_range(stored, float(stored.min()), float(stored.max()))
+        if factors is None:
+            self._add_range(want, low, high)
+        else:
+            stored = want * factors
+            self._add_range(stored, float(stored.min()), float(stored.max()))
         if layer is not None:
             self._has_own = True
             self._own += _square(np.subtract(got, layer, out=difference))

@@ -140,6 +140,6 @@ def test_every_group_scales_somewhere(kind: type[Net], tmp_path: Path) -> None:
         names = [name for group in channel_groups(graph) for name in group.tensors]
         samples = net.pictures(4)
         before = graph.watch(samples[0], names)
-        assert set(equalize(graph, samples)) == set(names)
+        assert len(equalize(graph, samples)) == len(names) > 0
         after = graph.watch(samples[0], names)
         assert all(not np.allclose(before[name], after[name]) for name in names)
