@@ -107,6 +107,7 @@ class FloatGraph(ABC):
         activations: Names of all float32 tensors that depend on the input, inputs and outputs included.
         layers: Nodes with constant weights, in the order they run.
         nodes: All operators of the main graph, in the order they run.
+        fused: Activations that an int8 artifact never rounds: the node that reads them becomes one with their writer.
     """
 
     path: Path
@@ -115,6 +116,7 @@ class FloatGraph(ABC):
     activations: tuple[str, ...]
     layers: tuple[Layer, ...]
     nodes: tuple[Node, ...]
+    fused: frozenset[str] = frozenset()
 
     @abstractmethod
     def watch(self, feeds: Feeds, names: Collection[str]) -> dict[str, Array]:
@@ -174,6 +176,18 @@ class FloatGraph(ABC):
     @abstractmethod
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Put other values of the same shape in place of constants; the next ``watch`` runs with them."""
+
+    @abstractmethod
+    def divide_input(self, name: str, factors: Array, readers: Collection[str]) -> None:
+        """Let layers read an activation divided by one factor a channel, its last axis, instead of the activation.
+
+        A node that multiplies is added; names of nodes and activations that were there stay.
+
+        Args:
+            name: The activation.
+            factors: ``(channels,)``.
+            readers: Names of the layers.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgekit.engine import Array
 from edgekit_converters.quantize.calibration import Samples
+from edgekit_converters.quantize.chosen import chosen_samples
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.policy import Placement
-from edgekit_converters.quantize.range_search import chosen_samples
 from edgekit_converters.quantize.ranges import Range
 from edgekit_converters.quantize.sensitivity import float_orders, multiplications, sensitivities
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -208,7 +210,11 @@ class OnnxGraph(FloatGraph):
         self._session: Any = None
         self._watched: tuple[str, ...] = ()
         self._ranges: dict[str, Range] = {}
-        graph = model.graph
+        self._look()
+
+    def _look(self) -> None:
+        """Take in the structure of the model."""
+        graph = self._model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._types = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
         sources = [value for value in graph.input if value.name not in self._initializers]
@@ -221,6 +227,7 @@ class OnnxGraph(FloatGraph):
             for node in graph.node
         )
         self._protos = {node.name: node for node in graph.node}
+        self.fused = self._fused()
         self.layers = tuple(filter(None, (self._layer(node) for node in graph.node)))
 
     @property
@@ -232,6 +239,13 @@ class OnnxGraph(FloatGraph):
         """Number of values of an activation; see :class:`FloatGraph`."""
         shape = self._shape(name)
         return 0 if shape is None else math.prod(max(size, 1) for size in shape)
+
+    def _fused(self) -> frozenset[str]:
+        """What only a Relu or a Clip reads: ONNX Runtime's quantizer lets the writer's range do the clipping."""
+        readers = Counter(name for node in self.nodes for name in node.inputs)
+        ends = {*self.outputs, *(info.name for info in self.inputs)}
+        clipped = {node.inputs[0] for node in self.nodes if node.operator in ("Relu", "Clip")}
+        return frozenset(name for name in clipped - ends if readers[name] == 1)
 
     def _values(self, name: str) -> Array:
         """Values of an initializer."""
@@ -367,16 +381,39 @@ class OnnxGraph(FloatGraph):
 
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Replace constants; see :class:`FloatGraph`."""
-        import onnx
-
         self._session = None  # it runs on the file that is written to
         for name, values in weights.items():
-            stored = values.astype(np.float32)
-            if stored.nbytes < LARGE:
-                self._initializers[name].CopyFrom(onnx.numpy_helper.from_array(stored, name))
-            else:
-                self._weights.put(name, stored)
-                _refer(self._initializers[name], self._weights)
+            self._store(self._initializers[name], name, values.astype(np.float32))
+
+    def _store(self, tensor: Any, name: str, values: Array) -> None:
+        import onnx
+
+        if values.nbytes < LARGE:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+        else:
+            self._weights.put(name, values)
+            tensor.name, tensor.data_type = name, onnx.TensorProto.FLOAT
+            del tensor.dims[:]
+            tensor.dims.extend(values.shape)
+            _refer(tensor, self._weights)
+
+    def divide_input(self, name: str, factors: Array, readers: Collection[str]) -> None:
+        """Add a Mul before some layers; see :class:`FloatGraph`."""
+        import onnx
+
+        self._session = None
+        graph, taken = self._model.graph, {tensor for node in self.nodes for tensor in (*node.inputs, *node.outputs)}
+        divided = next(new for new in (f"{name}_smooth{i or ''}" for i in itertools.count()) if new not in taken)
+        self._store(graph.initializer.add(), f"{divided}_factors", (1 / factors).astype(np.float32))
+        places = [place for place, node in enumerate(graph.node) if node.name in readers]
+        for place in places:
+            graph.node[place].input[0] = divided
+        made = onnx.helper.make_node("Mul", [name, f"{divided}_factors"], [divided], f"{divided}_mul")
+        graph.node.insert(places[0], made)
+        value = graph.value_info.add()
+        value.name = divided
+        value.type.tensor_type.CopyFrom(self._types[name])
+        self._look()
 
     def close(self) -> None:
         """Release the session and remove temporary files."""

@@ -20,6 +20,13 @@ CHEAP_TAIL = (
     | frozenset(("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "ArgMax"))
     | frozenset(("Identity", "Sqrt", "Reciprocal", "LpNormalization", "QUANTIZE", "DEQUANTIZE"))
 )
+# What these give is on the grid of what they read.
+SAME_GRID = (
+    frozenset(("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "SPLIT", "GATHER", "PAD"))
+    | frozenset(("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"))
+    | frozenset(("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "Pad"))
+    | frozenset(("MaxPool", "AveragePool", "Resize"))
+)
 CONCATENATION = frozenset(("CONCATENATION", "Concat"))
 # With 256 steps, a part 64 times narrower than the whole has 4 of them left.
 UNEVEN = 64
@@ -87,6 +94,16 @@ def place(graph: FloatGraph, io: IoType, *, activation_bits: int = 8) -> Placeme
     if last and not recurrent:
         notes.append(f"the last dense layer ({len(last)}) gives a float result: on an int8 grid its values would tie")
     return Placement(frozenset(stays), last, attention, tuple(notes))
+
+
+def shared_grids(graph: FloatGraph, placement: Placement) -> dict[str, str]:
+    """Activation -> the activation whose grid it has, for results of pooling, reshaping and the like."""
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.operator in SAME_GRID and node.name not in placement.float_nodes:
+            source = found.get(node.inputs[0], node.inputs[0])
+            found.update({name: source for name in node.outputs if source in graph.activations})
+    return found
 
 
 def with_float_results(placement: Placement, layers: frozenset[str]) -> Placement:

@@ -25,7 +25,7 @@ RangeRule = Literal["minmax", "percentile", "mse", "entropy"]
 _SHIFT = 17
 _LOWEST = (127 - 30) << 6
 _BINS = 64 << 6
-_SAMPLED = 65_536
+_SAMPLED = 32_768
 # Attention masks hold numbers near float32's lowest, or -inf: they say "never" and are no part of a range.
 MASKED = 1e30
 _PERCENTILE = 99.99
@@ -103,6 +103,16 @@ class TensorStatistics:
         self._positive += counts[:_BINS]
         self._negative += counts[_BINS:]
 
+    def merge(self, other: TensorStatistics) -> None:
+        """Take in what another has counted."""
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.samples += other.samples
+        self._lows.merge(other._lows)
+        self._highs.merge(other._highs)
+        self._positive += other._positive
+        self._negative += other._negative
+        self._zeros += other._zeros
+
     def histogram(self) -> tuple[Array, Array]:
         """Centres of the used bins, ascending, and their counts; zeros in a bin of their own."""
         centres = _centres()
@@ -164,6 +174,11 @@ class _Extremes:
         whole = numerator * (self._UNIT // denominator)
         self._count, self._sum, self._squares = self._count + 1, self._sum + whole, self._squares + whole * whole
 
+    def merge(self, other: _Extremes) -> None:
+        """Take in what another has summed up."""
+        self._count, self._sum = self._count + other._count, self._sum + other._sum
+        self._squares += other._squares
+
     @property
     def mean(self) -> float:
         """Mean, 0 of nothing."""
@@ -188,7 +203,7 @@ def becomes_nan(name: str) -> DataRefused:
 
 
 def _thinned(flat: Array) -> Array:
-    """At most about 65,536 values, taken with an odd step that does not follow a channel count."""
+    """At most about 32,768 values, taken with an odd step that does not follow a channel count."""
     step = flat.size // _SAMPLED
     return flat if step < 2 else flat[:: step | 1]
 
@@ -288,6 +303,11 @@ class RangeObserver:
         """
         for name, values in activations.items():
             self.tensors.setdefault(name, TensorStatistics()).add(values, name)
+
+    def merge(self, other: RangeObserver) -> None:
+        """Take in what another has counted."""
+        for name, statistics in other.tensors.items():
+            self.tensors.setdefault(name, TensorStatistics()).merge(statistics)
 
     def ranges(self, rule: RangeRule, *, levels: int = 256) -> dict[str, Range]:
         """Range of every tensor seen."""

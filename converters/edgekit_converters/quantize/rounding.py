@@ -18,6 +18,7 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
+from edgekit_converters.quantize.chosen import chosen_samples
 from edgekit_converters.quantize.graph import FloatGraph, Layer, Window
 from edgekit_converters.quantize.weights import WEIGHT_STEPS
 
@@ -36,6 +37,7 @@ _BLOCK = 64
 # Columns up to which a product is too small for several threads.
 _SMALL = 256
 _PASSES = 6
+_MEAN_SAMPLES = 32
 # Second moments held at once, float32: the memory of a pass.
 _MOMENT_BYTES = 256 * 2**20
 
@@ -57,7 +59,7 @@ def compensate(
 
     Args:
         graph: The float graph; its weights and biases are replaced.
-        samples: Calibration data, gone through about six times.
+        samples: Calibration data, gone through about six times; 32 of them where errors are not spread.
         scales: Name of a weight -> scale of each output channel.
         spread: Whether a weight's rounding error is spread over the weights not yet rounded; otherwise each is
             rounded to its nearest step.
@@ -67,8 +69,10 @@ def compensate(
 
     layers = [layer for layer in graph.layers if layer.weight in scales and is_known(graph, layer)]
     blas = ThreadpoolController()
+    if not spread:  # means need fewer samples than second moments
+        samples = chosen_samples(samples, _MEAN_SAMPLES)
     for group in _passes(graph, layers):
-        gathered = {layer: _Gathered() for layer in group}
+        gathered = {layer: _Gathered(moments=spread) for layer in group}
         uses = Counter(name for layer in group for name in (layer.weight, layer.bias))
         shared: dict[str, Array] = {}
         _gather(graph, samples, gathered, blas)
@@ -136,12 +140,15 @@ def _passes(graph: FloatGraph, layers: Sequence[Layer]) -> Iterator[list[Layer]]
 class _Gathered:
     """Sums over what a layer's weights are multiplied with.
 
+    Args:
+        moments: Whether to sum up outer products.
+
     Attributes:
         moments: Sum of outer products of the rows, float32, ``(groups, columns, columns)``.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, *, moments: bool) -> None:
+        self._count, self._wanted = 0, moments
         self._total: Array = np.zeros(())
         self.moments: Array = np.zeros((), np.float32)
 
@@ -149,6 +156,8 @@ class _Gathered:
         """Add rows ``(groups, positions, columns)``."""
         self._count += rows.shape[1]
         self._total = self._total + rows.sum(1, dtype=np.float64)
+        if not self._wanted:
+            return
         # For one matrix numpy notices that both sides are the same and computes half.
         products = (rows[0].T @ rows[0])[None] if len(rows) == 1 else np.matmul(rows.transpose(0, 2, 1), rows)
         if not self.moments.shape:

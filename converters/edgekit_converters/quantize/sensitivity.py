@@ -9,9 +9,10 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
+from edgekit_converters.quantize.chosen import chosen_samples
 from edgekit_converters.quantize.graph import FloatGraph, Node
 from edgekit_converters.quantize.policy import Placement
-from edgekit_converters.quantize.range_search import Judge, chosen_samples
+from edgekit_converters.quantize.range_search import Judge
 from edgekit_converters.quantize.ranges import Range
 
 _SAMPLES = 8
@@ -48,7 +49,7 @@ def sensitivities(graph: FloatGraph, samples: Samples, ranges: Mapping[str, Rang
     found = [
         Sensitivity(name, judge.error({name: span}), _around(graph.nodes, name))
         for name, span in ranges.items()
-        if name not in graph.outputs
+        if name not in graph.outputs and name not in graph.fused
     ]
     graph.simulate({})
     return sorted(found, key=lambda item: -item.error)

@@ -154,6 +154,10 @@ class TFLiteGraph(FloatGraph):
         self._ranges: dict[str, Range] = {}
         self._rounded: dict[int, int] = {}
         self._graph = self.model.subgraphs[0]
+        self._look()
+
+    def _look(self) -> None:
+        """Take in the structure of the main subgraph."""
         self._number_names()
         constants = {i for i, t in enumerate(self._graph.tensors) if self.model.buffers[t.buffer].data is not None}
         produced = [int(i) for op in self._graph.operators for i in op.outputs]
@@ -420,6 +424,46 @@ class TFLiteGraph(FloatGraph):
         else:
             self._weights.put(number, values)
             buffer.data = self._weights.view(number)
+
+    def divide_input(self, name: str, factors: Array, readers: Collection[str]) -> None:
+        """Add a MUL before some layers; see :class:`FloatGraph`."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        self._interpreter = None
+        source = self.index(name)
+        divided = self._added(source, schema.TensorType.FLOAT32, None)
+        by = self._added(source, schema.TensorType.FLOAT32, None)
+        for index, suffix in ((divided, "smooth"), (by, "smooth_factors")):
+            self._graph.tensors[index].name = f"{tensor_name(self._graph.tensors[source])}_{suffix}"
+        constant = self._graph.tensors[by]
+        constant.shape, constant.shapeSignature = [len(factors)], None
+        self.model.buffers = [*self.model.buffers, schema.BufferT()]
+        constant.buffer = len(self.model.buffers) - 1
+        self._store(constant.buffer, (1 / factors).astype(np.float32))
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = self._code("MUL"), [source, by], [divided]
+        made.builtinOptionsType, made.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
+        chosen = [self._operators[reader] for reader in readers]
+        for operator in chosen:
+            operator.inputs = [divided, *(int(i) for i in operator.inputs[1:])]
+        operators = list(self._graph.operators)
+        operators.insert(min(operators.index(operator) for operator in chosen), made)
+        self._graph.operators = operators
+        self._look()
+
+    def _code(self, name: str) -> int:
+        """Index of an operator's code, added where the model has none."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        wanted = getattr(schema.BuiltinOperator, name)
+        for place, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == wanted:
+                return place
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = wanted
+        code.version = 1
+        self.model.operatorCodes = [*self.model.operatorCodes, code]
+        return len(self.model.operatorCodes) - 1
 
     def close(self) -> None:
         """Release the interpreter and remove temporary files."""

@@ -25,6 +25,8 @@ def without(**parts: Any) -> Callable[[], Arguments]:
 VARIANTS: dict[str, Callable[[], Arguments]] = {
     "everything": lambda: {},
     "without equalization": without(equalize=False),
+    "without smoothing": without(smooth=False),
+    "ranges of the float model": without(settle=False),
     "one range rule for all": without(search_parts=1),
     "without range search (99.99 %)": without(search=False),
     "weights rounded to nearest": without(spread=False),

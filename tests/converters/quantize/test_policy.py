@@ -6,7 +6,7 @@ import pytest
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.graph import FloatGraph, Flow, Layer, Node
-from edgekit_converters.quantize.policy import place, uneven_concatenations
+from edgekit_converters.quantize.policy import NOTHING_IN_FLOAT, place, shared_grids, uneven_concatenations
 from edgekit_converters.quantize.ranges import Range
 
 
@@ -32,6 +32,9 @@ class Sketch(FloatGraph):
         raise NotImplementedError
 
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
+        raise NotImplementedError
+
+    def divide_input(self, name: str, factors: Array, readers: Collection[str]) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -135,3 +138,15 @@ def test_boxes_and_scores_under_one_scale_are_warned_of() -> None:
     assert not uneven_concatenations(graph, ranges, place(graph, "float"))
     even = {"boxes": Range(0, 2), "scores": Range(0, 1)}
     assert not uneven_concatenations(graph, even, place(graph, "int8"))
+
+
+def test_what_is_reshaped_or_pooled_stays_on_its_grid() -> None:
+    graph = Sketch(
+        ("Conv", "x w1", "a"),
+        ("MaxPool", "a", "b"),
+        ("Flatten", "b", "c"),
+        ("Gemm", "c w2", "d"),
+        ("Reshape", "k", "e"),
+    )
+    graph.activations = ("x", "a", "b", "c", "d")
+    assert shared_grids(graph, NOTHING_IN_FLOAT) == {"b": "a", "c": "a"}

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edgekit.engine import Array, Feeds, TensorInfo
+from edgekit_converters.quantize.chosen import chosen_samples, divided
 from edgekit_converters.quantize.graph import FloatGraph, Flow, Node
-from edgekit_converters.quantize.range_search import Judge, candidates, chosen_samples, search_ranges
+from edgekit_converters.quantize.range_search import JUDGED, Judge, candidates, search_ranges
 from edgekit_converters.quantize.ranges import Range, RangeObserver
 from tests.converters.quantize.networks import FORMATS, Net
 
@@ -70,6 +71,10 @@ class Handmade(FloatGraph):
 
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """No weights."""
+        raise AssertionError
+
+    def divide_input(self, name: str, factors: Array, readers: Collection[str]) -> None:
+        """No layers."""
         raise AssertionError
 
     def close(self) -> None:
@@ -151,7 +156,7 @@ def test_runs_and_samples_held_do_not_grow_with_the_data() -> None:
         search_ranges(graph, samples, observer, names, {})
         runs.append(graph.runs)
     rules = len(dict(candidates(observer, names)))
-    assert runs[0] == runs[1] <= 32 * (1 + rules + 3 * 8)
+    assert runs[0] == runs[1] <= JUDGED * (1 + rules + 2 * 8)
 
 
 class Numbers:
@@ -173,6 +178,25 @@ def test_few_samples_are_chosen_by_their_contents() -> None:
     assert len(chosen) == 5
     assert [float(sample["first"][0, 0]) for sample in chosen] == [float(s["first"][0, 0]) for s in backwards]
     assert len(chosen_samples(Numbers(3), 5)) == 3
+
+
+def test_the_others_are_all_but_the_chosen_if_they_are_twice_as_many() -> None:
+    chosen, others = divided(Numbers(30), 10)
+    assert others is not None
+    numbers = [{float(sample["first"][0, 0]) for sample in some} for some in (chosen, others)]
+    assert numbers[0] | numbers[1] == set(range(30))
+    assert len(numbers[0]) == 10
+    assert not numbers[0] & numbers[1]
+    assert divided(Numbers(29), 10)[1] is None
+
+
+def test_rules_are_judged_by_some_statistics_and_applied_to_others() -> None:
+    graph, samples = Handmade("first kept"), outlying(8)
+    observer = observed(graph, samples[:4], ["first"])
+    every = observed(graph, [{"first": 2 * sample["first"]} for sample in samples], ["first"])
+    found = search_ranges(graph, samples, observer, ["first"], {}, final=every)
+    assert found.ranges == dict(candidates(every, ["first"]))[found.rule]
+    assert found.error == search_ranges(graph, samples, observer, ["first"], {}).error
 
 
 def test_chosen_samples_are_on_disk_and_whole() -> None:
@@ -228,7 +252,7 @@ def test_found_ranges_are_at_least_as_good_as_any_rule_on_a_network(kind: type[N
         samples = net.pictures(6)
         observer = observed(graph, samples, middle)
         found = search_ranges(graph, samples, observer, middle, {}, parts=2)
-        judge = Judge(graph, chosen_samples(samples, 32), {})
+        judge = Judge(graph, chosen_samples(samples, JUDGED), {})
         errors = {rule: judge.error(ranges) for rule, ranges in candidates(observer, middle)}
         assert found.rule == min(errors, key=lambda rule: errors[rule])
         assert judge.error(found.ranges) == found.error <= min(errors.values())

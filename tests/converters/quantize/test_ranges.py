@@ -191,3 +191,19 @@ def test_entropy_leaves_rare_outliers_out_and_is_no_other_rule(bell: NDArray[np.
     assert 1 < found.high < 150
     assert divergence(values, counts, found, 256) < divergence(values, counts, wide, 256)
     assert len({statistics.range(rule) for rule in RULES}) == len(RULES)
+
+
+def test_merged_statistics_are_those_of_all_samples() -> None:
+    generator = np.random.default_rng(3)
+    samples = [generator.normal(size=500).astype(np.float32) * scale for scale in (1, 3, 9)]
+    every, parts = RangeObserver(), [RangeObserver(), RangeObserver()]
+    for number, sample in enumerate(samples):
+        every.add({"a": sample})
+        parts[number % 2].add({"a": sample, **({"b": sample} if number == 1 else {})})
+    parts[0].merge(parts[1])
+    one, two = every.tensors["a"], parts[0].tensors["a"]
+    assert (one.samples, one.minimum, one.maximum) == (two.samples, two.minimum, two.maximum)
+    assert one.typical(1.5) == two.typical(1.5)
+    for rule in RULES:
+        assert one.range(rule) == two.range(rule)
+    assert parts[0].tensors["b"].samples == 1
