@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,7 +17,10 @@ from edgekit_runtimes.outputs.records import FORMATS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgekit_runtimes.inputs.frames import FrameSource, SourceStatus
+    from edgekit_runtimes.outputs.sink import Sink
     from edgekit_runtimes.predictor import Predictor
+    from edgekit_runtimes.run import Run
     from edgekit_runtimes.verify import Verdict
 
 _BUNDLE = click.Path(path_type=Path)
@@ -29,11 +32,22 @@ _PIPE_WIDTH = 240
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--engine", help="litert, onnxruntime or a third party's; by default the artifact's own.")
 @click.option("--recipe", help="Precision; by default the fastest artifact that passed its gate.")
-@click.option("--threads", type=int, help="Threads of the engine.")
+@click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="table by default; jsonl into a file.")
 @click.option("-o", "--output", type=_BUNDLE, help="Write the results to a file, published when the run is over.")
 @click.option("--draw", type=_BUNDLE, help="Folder for copies of the photos with the result written in.")
+@click.option(
+    "--to",
+    "places",
+    multiple=True,
+    metavar="WHERE",
+    help="Also to page[:PORT], window, mqtt://HOST/TOPIC, FILE.mp4, or append to FILE.jsonl or FILE.csv; repeatable.",
+)
+@click.option("--wait", is_flag=True, help="Wait for a camera or stream that is not there yet.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds without a frame: open it again.")
+@click.option("--limit", type=click.IntRange(min=1), help="End a camera or stream after so many frames.")
 def run(
     *,
     bundle: Path,
@@ -41,30 +55,89 @@ def run(
     engine: str | None,
     recipe: str | None,
     threads: int | None,
+    batch: int,
     top_k: int | None,
     kind: str | None,
     output: Path | None,
     draw: Path | None,
+    places: tuple[str, ...],
+    wait: bool,
+    timeout: float,
+    limit: int | None,
 ) -> None:
-    """Run a BUNDLE on photos, folders of photos, sentences, text files or .npz arrays.
+    """Run a BUNDLE on photos, videos, cameras, streams, sentences or arrays.
 
-    What cannot be read is reported and skipped; the command then exits with 6.
-    """
-    from edgekit_runtimes.inputs.items import items_for
-    from edgekit_runtimes.outputs.records import records_for
+    \b
+    INPUT for a bundle that takes photos:
+      photo.jpg  folder/  'photos/*.jpg'       each photo, in order
+      clip.mp4                                 each frame, in order
+      camera:0  csi:0                          USB camera; Raspberry Pi or Jetson camera
+      rtsp://HOST/PATH  http://HOST/x.mjpeg    streams; opened again when they are lost
+      -                                        MJPEG on standard input
+    For text: sentences, .txt, .tsv or .jsonl files. For arrays: .npz or .npy.
+
+    A camera or stream gives its newest frame: what comes while one is inferred is dropped and counted. It runs until
+    Ctrl-C. What cannot be read is reported and skipped; the command then exits with 6.
+    """  # noqa: D301  click's mark for a paragraph that is not rewrapped
     from edgekit_runtimes.predictor import load
     from edgekit_runtimes.run import Run
+    from edgekit_runtimes.signals import clean_stop
 
-    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor:
+    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor, clean_stop():
         _configure(predictor, top_k, draw)
         click.echo(f"{predictor.artifact.file} on {predictor.engine.name} {predictor.engine.version}", err=True)
-        spec = predictor.bundle.spec
-        width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
-        with _stream(output) as stream:
-            records = records_for(kind or ("jsonl" if output else "table"), stream, width)
-            job = Run(predictor, records, draw)
-            job.over(items_for(spec, inputs))
+        live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
+        if live is None and limit is not None:
+            raise UsageError("--limit for files", expected="a camera or stream as INPUT")
+        with _sink(inputs, kind, output, draw, places) as sink:
+            job = Run(predictor, sink, threads=threads, batch=batch)
+            if live is None:
+                _over_files(job, inputs)
+            else:
+                _over_frames(job, live, limit)
     job.finish()
+
+
+def _over_files(job: Run, inputs: tuple[str, ...]) -> None:
+    from edgekit_runtimes.inputs.items import items_for
+    from edgekit_runtimes.signals import Stopped
+
+    try:
+        job.over(items_for(job.predictor.bundle.spec, inputs))
+    except Stopped as stop:
+        click.echo(f"stopped by {stop} after {job.done + job.refused} inputs", err=True)
+        raise click.exceptions.Exit(stop.code) from None
+
+
+def _over_frames(job: Run, source: FrameSource, limit: int | None) -> None:
+    """Ctrl-C is how a live run ends: no failure."""
+    from edgekit_runtimes.signals import Stopped
+
+    with suppress(Stopped), source:
+        job.live(source, limit=limit)
+    click.echo(f"{source.name}: {_told(source.status, job.done)}", err=True)
+
+
+def _told(status: SourceStatus, done: int) -> str:
+    text = f"{status.frames} frames, {done} answered, {status.dropped} dropped"
+    if status.reconnects:
+        text += f", opened again {status.reconnects} times (longest gap {max(status.gaps, default=0):.1f} s)"
+    return f"{text}: {status.problem}" if status.problem else text
+
+
+def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, timeout: float) -> FrameSource | None:
+    """The camera or stream among the inputs; it is the only one then."""
+    from edgekit_runtimes.inputs.open import open_frames
+
+    if predictor.task.name != "image-classification":
+        return None
+    for word in inputs:
+        source = open_frames(word, wait=wait, timeout=timeout)
+        if source is not None and source.live:
+            if len(inputs) > 1:
+                raise UsageError(f"{source.name} among {len(inputs)} inputs", expected="one camera or stream, alone")
+            return source
+    return None
 
 
 def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
@@ -75,6 +148,24 @@ def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> No
         task.top_k = top_k
     if draw is not None and task.name != "image-classification":
         raise UsageError(f"--draw for task {task.name!r}", expected="a bundle that takes photos")
+
+
+@contextmanager
+def _sink(
+    inputs: tuple[str, ...], kind: str | None, output: Path | None, draw: Path | None, places: tuple[str, ...]
+) -> Iterator[Sink]:
+    """All outputs as one."""
+    from edgekit_runtimes.outputs.drawn import DrawnPhotos
+    from edgekit_runtimes.outputs.open import Several, open_sink
+    from edgekit_runtimes.outputs.records import records_for
+
+    width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
+    with _stream(output) as stream:
+        sinks: list[Sink] = [records_for(kind or ("jsonl" if output else "table"), stream, width)]
+        with Several(sinks) as several:
+            sinks.extend([DrawnPhotos(draw)] if draw else [])
+            sinks.extend(open_sink(place) for place in places)
+            yield several
 
 
 @contextmanager

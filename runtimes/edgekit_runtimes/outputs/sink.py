@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -26,6 +27,7 @@ class Answer:
         age: Seconds from there to this answer; ``None`` for files.
         rate: Answers a second of late; 0 until it is known.
         dropped: Frames that the source has dropped so far.
+        inside: For a photo found in a folder, its path in there; for another file its name.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Answer:
     age: float | None = None
     rate: float = 0.0
     dropped: int = 0
+    inside: Path | None = None
 
 
 class Sink(ABC):
