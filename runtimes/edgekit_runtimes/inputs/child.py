@@ -57,6 +57,7 @@ class ChildCapture(Capture):
         self._memory: mmap.mmap | None = None
         self._places: list[NDArray[np.uint8]] = []
         self._pending = b""
+        self._wake, self._waker = os.pipe()
 
     @property
     def pid(self) -> int | None:
@@ -89,8 +90,10 @@ class ChildCapture(Capture):
         return shot
 
     def stop(self) -> None:
-        """Ask the child to end; it does so by itself soon, even out of a read that hangs."""
+        """Wake whoever waits for the child, and ask it to end; `close` kills it if it does not."""
         with self._guard:
+            if not self._stopped:
+                os.close(self._waker)
             self._stopped = True
             if self._child is not None and self._child.stdin is not None:
                 self._child.stdin.close()
@@ -107,6 +110,7 @@ class ChildCapture(Capture):
                 child.wait()
             if child.stdout is not None:
                 child.stdout.close()
+        os.close(self._wake)
         self._places.clear()
         if self._memory is not None:
             self._memory.close()
@@ -152,9 +156,12 @@ class ChildCapture(Capture):
         pipe = self._child.stdout.fileno()
         while b"\n" not in self._pending:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            ready = select.select([pipe, self._wake], [], [], left)[0] if left > 0 else []
+            if not ready:
                 self._child.kill()
                 return None
+            if self._wake in ready:
+                raise EnvironmentFault(f"{self._name} was closed")
             received = os.read(pipe, _LONGEST_LINE)
             if not received or len(self._pending) > _LONGEST_LINE:
                 raise self._verdict()

@@ -74,6 +74,9 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
+BACKOFF = Backoff()
+
+
 class Repetition:
     """Notices that a source gives one and the same picture: what a frozen stream does and a camera's noise does not.
 
@@ -128,7 +131,7 @@ class LiveSource(FrameSource):
         *,
         wait: bool = False,
         stale_after: float | None = STALE_SECONDS,
-        backoff: Backoff = Backoff(),
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.name = name
         self.rate = 0.0
@@ -241,4 +244,4 @@ class LiveSource(FrameSource):
 def _checksum(data: NDArray[np.uint8] | bytes, step: int) -> int:
     if isinstance(data, bytes):
         return zlib.crc32(data)
-    return zlib.crc32(np.ascontiguousarray(data[::step, ::step]))
+    return zlib.crc32(np.ascontiguousarray(data[::step, ::step]).data)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgekit_runtimes.inputs.frames import FrameSource
-from edgekit_runtimes.inputs.live import STALE_SECONDS, Backoff, Capture, LiveSource
+from edgekit_runtimes.inputs.live import BACKOFF, STALE_SECONDS, Backoff, Capture, LiveSource
 from edgekit_runtimes.inputs.uri import Address, parse, redacted
 from edgekit_runtimes.inputs.video import VIDEO_SUFFIXES, VideoFile
 
@@ -21,7 +21,7 @@ def open_frames(
     wait: bool = False,
     timeout: float = 5.0,
     stale_after: float = STALE_SECONDS,
-    backoff: Backoff = Backoff(),
+    backoff: Backoff = BACKOFF,
 ) -> FrameSource | None:
     """Open a source of frames.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ Read = Callable[[NDArray[np.uint8] | None], NDArray[np.uint8] | None]
 """Reads the next picture as RGB, into the array where one is given; ``None`` where there is none any more."""
 
 _LONGEST_HANG = 0.4
-_STDERR_SHOWN = 20_000
+_SHOWN = 20_000
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,12 @@ def jetson_pipeline(request: Request) -> str:
 
 
 def _camera(request: Request, root: Path) -> tuple[Read, float, Callable[[], None]]:
-    import cv2
-
     device = f"/dev/video{request.device}" if request.device.isdigit() else request.device
     if sys.platform == "linux":
-        _check_device(request, root, device)
+        _check_device(request, root, device)  # first: importing OpenCV takes a while
+    import cv2
+
+    if sys.platform == "linux":
         capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
     else:
         capture = cv2.VideoCapture(int(request.device) if request.device.isdigit() else device)
@@ -101,7 +103,7 @@ def _camera(request: Request, root: Path) -> tuple[Read, float, Callable[[], Non
         )
     # The order matters to V4L2: what sizes and rates there are depends on the format.
     if request.format:
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*request.format.upper()))
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*request.format.upper()))
     if request.size:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[1])
@@ -160,13 +162,14 @@ def _rtsp(request: Request) -> tuple[Read, float, Callable[[], None]]:
 
 def _rtsp_fault(request: Request, said: str) -> EnvironmentFault:
     """Say why a stream cannot be opened; what FFmpeg said is searched and not repeated, it may hold the password."""
-    if "401 Unauthorized" in said or "403 Forbidden" in said:
+    answer = re.search(r"\b(?:failed:|returned) (\d{3})\b", said)
+    if answer is not None and answer[1] in ("401", "403"):
         return EnvironmentFault(
             f"{request.name} refuses the user or password",
             expected="rtsp://USER:PASSWORD@HOST/PATH",
             remedy="write characters such as @ : / in a password as %40 %3A %2F",
         )
-    if "404" in said:
+    if answer is not None and answer[1] == "404":
         return EnvironmentFault(f"{request.name}: the server has no such stream", remedy="see the camera's manual")
     for cause in ("Connection refused", "No route to host", "Failed to resolve hostname", "Network is unreachable"):
         if cause in said:
@@ -258,21 +261,23 @@ def _rate(capture: Any) -> float:
 
 
 class _Overheard:
-    """What native code writes to standard error meanwhile."""
+    """What native code prints meanwhile; OpenCV's FFmpeg does so on standard output."""
 
     text = ""
 
     def __enter__(self) -> _Overheard:
-        self._original = os.dup(2)
-        self._caught = os.memfd_create("stderr") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-        os.dup2(self._caught, 2)
+        self._caught = os.memfd_create("said") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        self._originals = [(number, os.dup(number)) for number in (1, 2)]
+        for number, _ in self._originals:
+            os.dup2(self._caught, number)
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.dup2(self._original, 2)
-        self.text = os.pread(self._caught, _STDERR_SHOWN, 0).decode("utf-8", "replace")
+        for number, original in self._originals:
+            os.dup2(original, number)
+            os.close(original)
+        self.text = os.pread(self._caught, _SHOWN, 0).decode("utf-8", "replace")
         os.close(self._caught)
-        os.close(self._original)
 
 
 class _Link:

@@ -57,7 +57,8 @@ class PipeCapture(Capture):
                 return None
             data = os.read(self._from, _BLOCK)
             if not data:
-                return self._end()
+                self._check_end()
+                return None
             self._ready.extend(self._feed(data))
         self._any = True
         data = self._ready.popleft()
@@ -81,7 +82,7 @@ class PipeCapture(Capture):
                 os.close(self._wake)
                 self._wake = -1
 
-    def _end(self) -> None:
+    def _check_end(self) -> None:
         if not self._any:
             wanted = "JPEG pictures" if self._size is None else f"{self._size[0] * self._size[1] * 3} bytes a picture"
             raise DataRefused(f"{self._name} ended without a whole picture", expected=wanted)

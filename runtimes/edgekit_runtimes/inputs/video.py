@@ -137,7 +137,7 @@ def _opened(path: Path) -> Any:
     level = control.getLogLevel()
     control.setLogLevel(_SILENT)
     try:
-        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_ORIENTATION_AUTO, 1])
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     finally:
         control.setLogLevel(level)
     if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_WIDTH) <= 0:
@@ -147,6 +147,7 @@ def _opened(path: Path) -> Any:
             expected="a whole video file: MP4, AVI, MKV, WebM, …",
             remedy="play it to see whether it is whole; an MP4 that lost its end cannot be read at all",
         )
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -51,8 +52,9 @@ class Scene:
         per_connection: Parts after which the server ends a connection.
         silent: The server sends nothing any more.
         lengths: Whether parts have a ``Content-Length``.
-        password: ``user:password`` it asks for.
-        seen: Heads of the requests.
+        content_type: What it says of its answer.
+        status: Of its answer.
+        seen: Heads of the last requests.
         sent: Parts sent so far.
     """
 
@@ -63,7 +65,7 @@ class Scene:
     lengths: bool = True
     content_type: str = "multipart/x-mixed-replace; boundary=frame"
     status: int = 200
-    seen: list[dict[str, str]] = field(default_factory=list)
+    seen: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=5))
     sent: int = 0
 
 
@@ -88,7 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
                     pass
                 part = scene.parts[scene.sent % len(scene.parts)]
                 length = f"Content-Length: {len(part)}\r\n" if scene.lengths else ""
-                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n" + length.encode() + b"\r\n" + part + b"\r\n")
+                self.wfile.write(
+                    b"--frame\r\nContent-Type: image/jpeg\r\n" + length.encode() + b"\r\n" + part + b"\r\n"
+                )
                 scene.sent += 1
                 if scene.interval:
                     self.ending.wait(scene.interval)
@@ -183,7 +187,7 @@ def rtsp_server() -> Iterator[Callable[..., RtspServer]]:
     check = "import gi; gi.require_version('GstRtspServer', '1.0')"
     have = subprocess.run([SYSTEM_PYTHON, "-c", check], check=False, capture_output=True, env=_bare())
     if have.returncode != 0:
-        plugins = " ".join(f"gstreamer1.0-plugins-{kind}" for kind in ("base", "good", "ugly"))
+        plugins = " ".join(f"gstreamer1.0-plugins-{kind}" for kind in ("base", "good", "bad", "ugly"))
         need = f"python3-gi gir1.2-gst-rtsp-server-1.0 {plugins}"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs Debian's {need}")
     servers: list[RtspServer] = []
