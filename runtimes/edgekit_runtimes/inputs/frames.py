@@ -37,6 +37,7 @@ class SourceStatus:
         gaps: Seconds without frames at each of those times, the last 100.
         state: ``running``, ``waiting`` (to be opened again) or ``ended``.
         problem: Why it waits or ended early, in one line; empty while all is well.
+        damaged: Pictures that arrived but could not be decoded, and were skipped.
     """
 
     frames: int = 0
@@ -45,6 +46,7 @@ class SourceStatus:
     gaps: tuple[float, ...] = ()
     state: str = "running"
     problem: str = ""
+    damaged: int = 0
 
 
 class FrameSource(ABC):
