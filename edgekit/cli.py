@@ -18,6 +18,10 @@ VERBS = {
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+    "doctor": (
+        "edgekit_runtimes.doctor.cli:doctor",
+        "Say what this machine has, what is wrong with it, and how to mend it.",
+    ),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",

@@ -21,6 +21,7 @@ from edgekit_runtimes.engines.common import (
     thread_count,
 )
 from edgekit_runtimes.engines.external_data import check_external_data
+from edgekit_runtimes.engines.providers import PROVIDERS
 from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION, int8_saturates
 
 CPU = "CPUExecutionProvider"
@@ -53,6 +54,7 @@ class OnnxRuntimeEngine(Engine):
 
     name: ClassVar[str] = "onnxruntime"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
+    providers: ClassVar[tuple[str, ...]] = tuple(PROVIDERS)
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class OnnxRuntimeEngine(Engine):
         provider: str = CPU,
         x64_quant_precision: bool | None = None,
     ) -> None:
+        provider = PROVIDERS.get(provider, provider)
         artifact_size(path)
         check_external_data(path)
         self.path = path
@@ -73,6 +76,16 @@ class OnnxRuntimeEngine(Engine):
         self.inputs = tuple(_tensor_info(path, node, quantized) for node in self._session.get_inputs())
         self.outputs = tuple(_tensor_info(path, node, quantized) for node in self._session.get_outputs())
         self._output_names = [info.name for info in self.outputs]
+
+    @classmethod
+    def available_providers(cls) -> tuple[str, ...]:
+        """Short names of the execution providers that the installed library was built with.
+
+        Raises:
+            MissingExtra: It is not installed; EnvironmentFault when it cannot be imported.
+        """
+        built = _library().get_available_providers()
+        return tuple(name for name, full in PROVIDERS.items() if full in built)
 
     @property
     def version(self) -> str:
