@@ -24,6 +24,7 @@ from edgekit_runtimes.verify import difference, golden_parity
 REPEATS = 9
 SUITS, UNSUITED = "suits", "does not suit"
 _EQUALLY_FAST = 1.03
+_NO_ENGINE = "no engine that works here"
 _EXTRAS = {"tflite": "litert", "onnx": "onnxruntime"}
 _INTEGER_RECIPES = ("int8", "mixed", "int8-int16", "dynamic-int8")
 _PLAIN = {"onnxruntime:cpu": "onnxruntime"}
@@ -104,7 +105,7 @@ def advice_problems(advice: Advice) -> list[Problem]:
         return []
     reasons = "; ".join(dict.fromkeys(f"{trial.artifact.file}: {trial.against}" for trial in advice.trials))
     ran = any(trial.latency_ms is not None for trial in advice.trials)
-    extras = sorted({_EXTRAS[trial.artifact.format] for trial in advice.trials if not trial.engine})
+    extras = sorted({_EXTRAS[t.artifact.format] for t in advice.trials if t.against.startswith(_NO_ENGINE)})
     convert = "convert the model again, with more or better calibration data, or with --recipe fp32 too"
     return [
         Problem(
@@ -122,7 +123,7 @@ def _unfit(artifact: Artifact, memory: Memory, able: bool) -> str:
         return f"missed its gate at conversion: {artifact.degraded}"
     if memory.total and artifact.bytes > memory.available:
         return f"its file has {artifact.bytes / 1e6:.0f} MB, and {memory.available / 1e6:.0f} MB are available"
-    return "" if able else f"no engine that works here runs .{artifact.format} files"
+    return "" if able else f"{_NO_ENGINE} runs .{artifact.format} files"
 
 
 def _tried(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgekit.errors import EnvironmentFault
+
 if TYPE_CHECKING:
     from edgekit_runtimes.doctor.report import Report
 
@@ -42,8 +44,9 @@ def doctor(bundle: Path | None, as_json: bool, timeout: float) -> None:
     with _progress() as progress:
         report = examine(Host(), opened, timeout=timeout, progress=progress)
     _show(report, as_json)
-    if report.blocked:
-        raise click.exceptions.Exit(5)
+    blocking = [problem for problem in report.problems if problem.severity == "blocking"]
+    if blocking:
+        raise EnvironmentFault("; ".join(problem.what for problem in blocking), remedy=blocking[0].mend)
 
 
 @contextmanager

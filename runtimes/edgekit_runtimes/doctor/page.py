@@ -13,6 +13,8 @@ from edgekit_runtimes.doctor.report import Report
 
 _COLUMN = 13
 _NO_SENSOR = "no sensor"
+_HEADINGS = ("artifact", "engine", "here", "at conversion", "memory", "verdict")
+_NUMBERS = (2, 3, 4)
 
 
 def lines_of(report: Report) -> Iterator[str]:
@@ -22,7 +24,9 @@ def lines_of(report: Report) -> Iterator[str]:
     yield from _section("Cameras", _cameras(report.cameras))
     yield from _section("Engines", [(state.name, _engine(state)) for state in report.engines])
     if report.bundle is not None and report.advice is not None:
-        yield from _section("Bundle", [("artifact", "engine  here  at conversion"), *_trials(report.advice)])
+        yield "Bundle"
+        yield from _table([_HEADINGS, *map(_trial, report.advice.trials)])
+        yield ""
         yield from _advised(report.bundle, report.advice)
     yield from _problems(report)
 
@@ -84,23 +88,30 @@ def _engine(state: EngineState) -> str:
     return f"fails: {state.reason}"
 
 
-def _trials(advice: Advice) -> list[tuple[str, str]]:
-    return [(trial.artifact.file, _trial(trial)) for trial in advice.trials]
+def _trial(trial: Trial) -> tuple[str, ...]:
+    here = "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms"
+    peak = "" if trial.peak_bytes is None else _size(trial.peak_bytes)
+    verdict = f"no: {trial.against}" if trial.against else "suits"
+    return (trial.artifact.file, trial.engine, here, f"{trial.artifact.latency_ms:.3g} ms", peak, verdict)
 
 
-def _trial(trial: Trial) -> str:
-    words = [trial.engine] if trial.engine else []
-    if trial.latency_ms is not None:
-        words.append(f"{trial.latency_ms:.3g} ms")
-        words.append(f"{trial.artifact.latency_ms:.3g} ms")
-    return "  ".join([*words, *([f"no: {trial.against}"] if trial.against else [])])
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows in columns; names to the left, numbers to the right, the last column as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in _NUMBERS else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield f"  {'  '.join(cells)}".rstrip()
 
 
 def _advised(bundle: Bundle, advice: Advice) -> Iterator[str]:
     if advice.best is None:
         return
-    yield f"  run {advice.best.artifact.format} {advice.best.artifact.recipe} on {advice.best.engine}: {advice.why}"
-    yield f"  {advice.command(bundle)}"
+    artifact = advice.best.artifact
+    yield f"  Run {artifact.format} {artifact.recipe}: {advice.why}."
+    yield f"    {advice.command(bundle)}"
     yield ""
 
 

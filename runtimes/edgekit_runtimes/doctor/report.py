@@ -34,6 +34,7 @@ class Report:
         engines: Engines and execution providers.
         bundle: The bundle that was given; ``None`` without one.
         advice: Which of its artifacts suits this machine; ``None`` without a bundle.
+        problems: What is wrong, the worst first.
     """
 
     board: Board
@@ -46,11 +47,6 @@ class Report:
     bundle: Bundle | None = None
     advice: Advice | None = None
     problems: tuple[Problem, ...] = ()
-
-    @property
-    def blocked(self) -> bool:
-        """Whether something keeps bundles from running."""
-        return any(problem.severity == "blocking" for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -61,6 +62,8 @@ def import_fault(module: str) -> str | None:
         return f"its import did not end within {_IMPORT_SECONDS:g} s"
     if done.returncode == 0:
         return None
+    if done.returncode < 0:
+        return f"its import crashed ({signal.Signals(-done.returncode).name})"
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     return lines[-1].strip() if lines else f"its import ended with exit code {done.returncode}"
 
