@@ -26,6 +26,7 @@ VERBS = {
 _EXTRAS = {
     "ai_edge_litert": "litert",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "tokenizers": "text",
 }
 _CONVERT_MODULES = (

@@ -10,6 +10,7 @@ import base64
 import textwrap
 
 import numpy as np
+from numpy.typing import NDArray
 
 SIZE, CHANNELS = 8, 4
 WEIGHTS = (np.arange(CHANNELS * 27).reshape(CHANNELS, 3, 3, 3) % 7 - 3).astype(np.float32) / 4
@@ -35,7 +36,7 @@ def onnx_model() -> bytes:
 
 def tflite_model() -> bytes:
     """Write the same network with ``x`` of shape 1x8x8x3."""
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert import schema_py_generated as schema
 
     def tensor(name: str, shape: list[int], buffer: int) -> object:
@@ -44,7 +45,8 @@ def tflite_model() -> bytes:
         return made
 
     buffers = [schema.BufferT() for _ in range(3)]
-    for buffer, array in zip(buffers[1:], (WEIGHTS.transpose(0, 2, 3, 1), np.zeros(CHANNELS, np.float32)), strict=True):
+    bias: NDArray[np.float32] = np.zeros(CHANNELS, np.float32)
+    for buffer, array in zip(buffers[1:], (WEIGHTS.transpose(0, 2, 3, 1), bias), strict=True):
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
     graph = schema.SubGraphT()
     graph.tensors = [
