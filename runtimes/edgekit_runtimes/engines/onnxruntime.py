@@ -56,7 +56,8 @@ class OnnxRuntimeEngine(Engine):
     Attributes:
         name: ``onnxruntime`` on the CPU, ``onnxruntime:PROVIDER[:DEVICE]`` elsewhere.
         provider: Execution provider that runs.
-        nodes: Execution provider -> nodes of the graph that it runs; ``None`` where the library does not say.
+        nodes: Execution provider -> nodes of the graph that it runs; ``None`` on the CPU, which runs them all, and
+            where the library does not say.
         x64_quant_precision: Whether the exact instructions were asked for.
     """
 
@@ -80,7 +81,7 @@ class OnnxRuntimeEngine(Engine):
         self.x64_quant_precision = int8_saturates(self._library) if x64_quant_precision is None else x64_quant_precision
         self._session: Any = self._open(asked, thread_count(threads))
         self.provider = _running_provider(self._session, asked.name)
-        self.nodes = placement(self._session)
+        self.nodes = None if asked.name == CPU else placement(self._session)
         check_placement(asked, path, self.nodes)
         self.name = asked.label  # type: ignore[misc]  # the provider is part of what runs
         quantized = _io_quantization(path, self._session)
@@ -108,6 +109,8 @@ class OnnxRuntimeEngine(Engine):
         asked.check(available)
         chain = asked.chain(self.path, threads, available, self.version)
         options = self._options(threads)
+        if asked.name != CPU:
+            options.add_session_config_entry(_RECORD_PLACEMENT, "1")
         asked.configure(options)
         announce_build(asked, self.path, chain)
         try:
@@ -128,7 +131,6 @@ class OnnxRuntimeEngine(Engine):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry(_RECORD_PLACEMENT, "1")
         if self.x64_quant_precision:
             options.add_session_config_entry(X64_QUANT_PRECISION, "1")
         return options

@@ -205,7 +205,7 @@ def check_placement(provider: Provider, path: Path, counts: dict[str, int] | Non
     Raises:
         EnvironmentFault: It runs none.
     """
-    if counts is None or provider.name == CPU:
+    if counts is None:
         return
     total, own = sum(counts.values()), counts.get(provider.name, 0)
     others = ", ".join(name for name in counts if name != provider.name)
