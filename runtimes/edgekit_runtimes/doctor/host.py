@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import struct
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -79,9 +80,9 @@ class Host:
     """
 
     root: Path = Path("/")
-    architecture: str = platform.machine()
-    pointer_bits: int = 64 if platform.architecture()[0] == "64bit" else 32
-    cores: int = usable_cores()
+    architecture: str = field(default_factory=platform.machine)
+    pointer_bits: int = struct.calcsize("P") * 8
+    cores: int = field(default_factory=usable_cores)
     command: Callable[[Sequence[str]], str | None] = output_of
     permitted: Callable[[Path], bool] = may_use
     installed: Callable[[str], bool] = has_module

@@ -45,8 +45,8 @@ def tflite_model() -> bytes:
         return made
 
     buffers = [schema.BufferT() for _ in range(3)]
-    bias: NDArray[np.float32] = np.zeros(CHANNELS, np.float32)
-    for buffer, array in zip(buffers[1:], (WEIGHTS.transpose(0, 2, 3, 1), bias), strict=True):
+    constants: list[NDArray[np.float32]] = [WEIGHTS.transpose(0, 2, 3, 1), np.zeros(CHANNELS, np.float32)]
+    for buffer, array in zip(buffers[1:], constants, strict=True):
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
     graph = schema.SubGraphT()
     graph.tensors = [

@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,7 +33,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][ENGINE_GROUP]
     points = EntryPoints(EntryPoint(name, value, ENGINE_GROUP) for name, value in listed.items())
 
-    def entry_points(**wanted: str) -> EntryPoints:
+    def entry_points(**wanted: Any) -> EntryPoints:
         return points.select(**wanted)
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
