@@ -19,10 +19,15 @@ VERBS = {
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
     "demo": ("edgekit_runtimes.demo:demo", "Show a camera with a bundle's answers, live."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+    "doctor": (
+        "edgekit_runtimes.doctor.cli:doctor",
+        "Say what this machine has, what is wrong with it, and how to mend it.",
+    ),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "tokenizers": "text",
 }
 _CONVERT_MODULES = (

@@ -30,7 +30,9 @@ _PIPE_WIDTH = 240
 @click.command()
 @click.argument("bundle", type=_BUNDLE)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@click.option("--engine", help="litert, onnxruntime or a third party's; by default the artifact's own.")
+@click.option(
+    "--engine", help="litert, onnxruntime[:PROVIDER[:DEVICE]] or a third party's; by default the artifact's own."
+)
 @click.option("--recipe", help="Precision; by default the fastest artifact that passed its gate.")
 @click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
