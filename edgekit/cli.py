@@ -18,6 +18,7 @@ VERBS = {
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+    "bench": ("edgekit_runtimes.bench.cli:bench", "Measure load, latency, memory and operators, honestly."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",

@@ -50,7 +50,7 @@ def _compare(job: Mapping[str, Any]) -> dict[str, Any]:
     from edgekit_runtimes.bench.measure import interleave
 
     a, b = Target.from_dict(job["target"]), Target.from_dict(job["other"])
-    return interleave(a, b, job["threads"], Effort(**job["effort"]))
+    return interleave(a, b, job["threads"], Effort(**job["effort"]), job["seed"])
 
 
 def _operators(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,13 +62,28 @@ class Verdict:
 
     Attributes:
         invalid: Why the times do not hold; empty when they do.
-        warnings: What a reader of the times should know.
+        warnings: What a reader of the times should know, beside a busy machine.
         others_share: Share of all processors that other processes used meanwhile; ``None`` where it is not known.
     """
 
     invalid: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     others_share: float | None = None
+
+    @property
+    def busy(self) -> str | None:
+        """A warning where other processes used much of the machine."""
+        if self.others_share is None or self.others_share <= BUSY_SHARE:
+            return None
+        return f"other processes used {self.others_share:.0%} of the processors meanwhile: stop them and measure again"
+
+
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
+    """Put what several measurements say of the machine together; the busiest counts."""
+    shares = [verdict.others_share for verdict in verdicts if verdict.others_share is not None]
+    invalid = dict.fromkeys(text for verdict in verdicts for text in verdict.invalid)
+    warnings = dict.fromkeys(text for verdict in verdicts for text in verdict.warnings)
+    return Verdict(tuple(invalid), tuple(warnings), max(shares, default=None))
 
 
 def read_state(root: Path = Path("/")) -> State:
@@ -96,8 +111,9 @@ def judge(states: Sequence[State], own_seconds: float) -> Verdict:
         states: At least those before and after, in order.
         own_seconds: Processor time of the measurement itself.
     """
-    share = _others_share(states[0], states[-1], own_seconds)
-    return Verdict(tuple(_throttling(states)), tuple(_warnings(states, share)), share)
+    before = states[0]
+    share = _others_share(before, states[-1], own_seconds)
+    return Verdict(tuple(_throttling(states)), tuple(_warnings(before)), share)
 
 
 def _throttling(states: Sequence[State]) -> Iterator[str]:
@@ -113,16 +129,11 @@ def _throttling(states: Sequence[State]) -> Iterator[str]:
             yield f"cooling device {name} held the clock down (state {highest})"
 
 
-def _warnings(states: Sequence[State], share: float | None) -> Iterator[str]:
-    before = states[0]
-    if share is not None and share > BUSY_SHARE:
-        yield f"other processes used {share:.0%} of the processors meanwhile: stop them and measure again"
+def _warnings(before: State) -> Iterator[str]:
     for governor in before.governors:
         if governor != "performance":
             yield f"the CPU frequency governor is {governor}; with 'performance' times vary less"
-    earlier = [
-        name for bit, name in _PI_NOW.items() if (before.pi_throttled or 0) >> (bit + _PI_SINCE_BOOT) & 1
-    ]
+    earlier = [name for bit, name in _PI_NOW.items() if (before.pi_throttled or 0) >> (bit + _PI_SINCE_BOOT) & 1]
     if earlier:
         yield f"this board has had {', '.join(earlier)} since it was started: check its power supply and cooling"
 
@@ -139,7 +150,9 @@ def _others_share(before: State, after: State, own_seconds: float) -> float | No
 def _texts(folder: Path, pattern: str) -> list[str]:
     """Contents of the files that can be read, in the order of the numbers in their paths."""
     found = []
-    for path in sorted(folder.glob(pattern), key=lambda path: [int(digits) for digits in re.findall(r"\d+", str(path))]):
+    for path in sorted(
+        folder.glob(pattern), key=lambda path: [int(digits) for digits in re.findall(r"\d+", str(path))]
+    ):
         with suppress(OSError):
             found.append(path.read_text(encoding="ascii", errors="replace").strip())
     return found

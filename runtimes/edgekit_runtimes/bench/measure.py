@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -108,31 +109,35 @@ def measure_pipeline(target: Target, threads: int | None, effort: Effort, item: 
 
 
 def interleave(a: Target, b: Target, threads: int | None, effort: Effort, seed: int = 0) -> dict[str, Any]:
-    """Measure two artifacts in turn, in one process, each pair in random order.
+    """Measure two artifacts in turn, in one process: opened in random order, each pair in random order.
+
+    Args:
+        a: One artifact.
+        b: The other.
+        threads: Threads of both engines; ``None`` lets them choose.
+        effort: How long; a run is a pair.
+        seed: Of the order.
 
     Returns:
         Times in seconds of A and B, pair by pair, ready for JSON.
     """
     order = random.Random(seed)  # noqa: S311  # no secret
     times: dict[str, list[float]] = {"a": [], "b": []}
-    with (
-        open_engine(a.path, a.engine, threads=threads) as engine_a,
-        open_engine(b.path, b.engine, threads=threads) as engine_b,
-    ):
-        feeds = {"a": _with_feeds(a, engine_a, None).feeds, "b": _with_feeds(b, engine_b, None).feeds}
-        engines = {"a": engine_a, "b": engine_b}
-        about = [{"engine": engine.name, "version": engine.version} for engine in engines.values()]
+    with ExitStack() as stack:
+        opened: dict[str, Opened] = {}
+        for name, target in order.sample([("a", a), ("b", b)], 2):
+            engine = stack.enter_context(open_engine(target.path, target.engine, threads=threads))
+            opened[name] = _with_feeds(target, engine, None)
 
         def pair() -> None:
-            names = ["a", "b"]
-            order.shuffle(names)
-            for name in names:
+            for name in order.sample(("a", "b"), 2):
                 start = perf_counter()
-                engines[name].run(feeds[name])
+                opened[name].engine.run(opened[name].feeds)
                 times[name].append(perf_counter() - start)
 
         _, steady, samples = _time_runs(pair, effort)
-    return {"about": about, "steady": steady, "a": times["a"][-len(samples) :], "b": times["b"][-len(samples) :]}
+        about = [{"engine": opened[name].engine.name, "version": opened[name].engine.version} for name in times]
+    return {"about": about, "steady": steady, **{name: found[-len(samples) :] for name, found in times.items()}}
 
 
 def feeds_for(target: Target, threads: int | None) -> dict[str, Array]:

@@ -49,6 +49,7 @@ def run_job(
     effort: Effort,
     item: str | None = None,
     other: Target | None = None,
+    seed: int = 0,
     root: Path = Path("/"),
 ) -> Answer:
     """Do one job in a fresh process.
@@ -60,6 +61,7 @@ def run_job(
         effort: How long to measure.
         item: A real input as on the command line.
         other: For ``compare``, the artifact to compare with.
+        seed: For ``compare``, of the order in which the two are opened and called.
         root: Where the machine's ``/proc`` and ``/sys`` lie.
 
     Raises:
@@ -72,6 +74,7 @@ def run_job(
         "threads": threads,
         "effort": asdict(effort),
         "item": item,
+        "seed": seed,
     }
     states, own = [read_state(root)], _own_seconds()
     result = _ask(job, target.path, states, root)
@@ -101,7 +104,7 @@ def _wait(child: subprocess.Popen[bytes], job: bytes | None, states: list[State]
     while True:
         try:
             answer, _ = child.communicate(job, timeout=_SAMPLE_SECONDS)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # noqa: PERF203  # twice a second
             job = None  # communicate keeps what it was given first
             states.append(read_state(root))
         else:

@@ -75,8 +75,17 @@ def read_summary(text: str, source: str, runs: int, run_ms: float) -> Profile:
     if total is None or not rows:
         raise _not_available("its summary has another form")
     whole = int(total[1]) / runs / 1000
-    nodes = (Node(row["name"], row["kind"].removeprefix("Delegate/"), float(row["percent"]) / 100 * whole) for row in rows)
+    nodes = (
+        Node(_node_name(row["name"]), row["kind"].removeprefix("Delegate/"), float(row["percent"]) / 100 * whole)
+        for row in rows
+    )
     return Profile(source, runs, run_ms, tuple(nodes))
+
+
+def _node_name(text: str) -> str:
+    """Turn ``[Delegate]:7`` into ``delegate node 7``."""
+    kind, separator, number = text.rpartition(":")
+    return f"{kind.strip('[]').lower()} node {number}" if separator and number.isdecimal() else text
 
 
 def _not_available(why: str) -> EnvironmentFault:

@@ -19,6 +19,7 @@ from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION
 WARMUP = 5
 _KERNEL = "_kernel_time"
 _ERRORS_ONLY = 3
+_CONTAINERS = ("If", "Loop", "Scan")  # their time is that of the nodes inside, which are recorded too
 
 
 def profile_onnx(target: Target, threads: int | None, runs: int) -> Profile:
@@ -58,18 +59,18 @@ def read_trace(trace: Sequence[Mapping[str, Any]], source: str, skip: int) -> Pr
         EnvironmentFault: There are no runs or no nodes in it: a trace of another form.
     """
     whole = sorted((e["ts"], e["dur"]) for e in trace if e.get("cat") == "Session" and e["name"] == "model_run")[skip:]
-    times: dict[str, list[float]] = {}
-    kinds: dict[str, str] = {}
+    times: dict[tuple[str, str], list[float]] = {}
     kernels = [e for e in trace if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
     for event in sorted(kernels, key=lambda event: event["ts"]):
         if whole and event["ts"] >= whole[0][0]:
-            name = event["name"].removesuffix(_KERNEL)
-            kinds[name] = event["args"]["op_name"]
-            times.setdefault(name, []).append(event["dur"])
+            node = (event["name"].removesuffix(_KERNEL), event["args"]["op_name"])
+            if node[1] not in _CONTAINERS:
+                times.setdefault(node, []).append(event["dur"])
     if not times:
         raise EnvironmentFault(
-            f"{source} recorded no operators", remedy="install the version of onnxruntime that edgekit's constraints pin"
+            f"{source} recorded no operators",
+            remedy="install the version of onnxruntime that edgekit's constraints pin",
         )
     count = len(whole)
-    nodes = tuple(Node(name, kinds[name], sum(found) / count / 1000) for name, found in times.items())
+    nodes = tuple(Node(name, kind, sum(found) / count / 1000) for (name, kind), found in times.items())
     return Profile(source, count, sum(duration for _, duration in whole) / count / 1000, nodes)
