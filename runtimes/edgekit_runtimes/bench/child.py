@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +23,7 @@ def main() -> None:
     """Read the job on standard input, do it, and write the answer to what was standard output."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code that prints cannot break the answer
+    threading.Thread(target=_end_with_parent, args=(answers.fileno(),), daemon=True).start()
     job = json.load(sys.stdin)
     try:
         answer = {"result": _JOBS[job["kind"]](job)}
@@ -32,6 +35,14 @@ def main() -> None:
     json.dump(answer, answers)
     answers.flush()
     os._exit(0)  # skips the destructors of native libraries, some of which crash
+
+
+def _end_with_parent(answers: int) -> None:
+    """Exit when nobody is left to read the answer, in the middle of a long run too."""
+    poll = select.poll()
+    poll.register(answers, 0)  # an error is always reported
+    poll.poll()
+    os._exit(0)
 
 
 def _engine(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from edgekit_runtimes.engines.litert import LiteRTEngine
 WARMUP = 5
 _CPU = 1
 _WRITE = 1
-_RANKED_TYPE_BYTES = 256  # 72 in version 2.3
+_LAYOUT_BYTES = 68  # a word with the rank, eight sizes, eight strides
+_ELEMENT_TYPE_BYTES = 4
 _ROW = re.compile(
     r"^\s*(?P<kind>\S.*?)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+(?P<percent>[\d.]+)%\s+[\d.]+%\s+[\d.]+\s+(?P<times>\d+)\s+(?P<name>\S.*)$"
 )
@@ -152,14 +153,15 @@ class _CompiledModel:
 
     def prepare(self, inputs: list[tuple[Array, bool]]) -> None:
         """Make the buffers and fill the inputs: arrays as stored, each with whether its shape is dynamic."""
-        for index, (array, dynamic) in enumerate(inputs):
-            if dynamic:
+        dynamic = any(resizes for _, resizes in inputs)
+        for index, (array, resizes) in enumerate(inputs):
+            if resizes:
                 sizes = (ctypes.c_int * array.ndim)(*array.shape)
                 self._library.call(
                     "CompiledModelResizeInputTensor", self._compiled, ctypes.c_size_t(0), ctypes.c_size_t(index), sizes,
                     ctypes.c_size_t(array.ndim),
                 )  # fmt: skip
-        self._inputs, self._outputs = self._buffers("Input"), self._buffers("Output")
+        self._inputs, self._outputs = self._buffers("Input", dynamic), self._buffers("Output", dynamic)
         if len(self._inputs) != len(inputs):
             raise _not_available("its first signature has other inputs")
         for buffer, (array, _) in zip(self._inputs, inputs, strict=True):
@@ -187,15 +189,34 @@ class _CompiledModel:
         self._kept += [keep, text]
         return self._library.handle("CreateOpaqueOptions", name.encode(), ctypes.cast(text, ctypes.c_void_p), keep)
 
-    def _buffers(self, side: str) -> ctypes.Array[ctypes.c_void_p]:
+    def _layouts(self, side: str, count: int) -> list[bytes]:
+        """Shapes as they are after resizing, in the library's form."""
+        room = ctypes.create_string_buffer(_LAYOUT_BYTES * count)
+        if side == "Output":
+            self._library.call(
+                "GetCompiledModelOutputTensorLayouts", self._compiled, ctypes.c_size_t(0), ctypes.c_size_t(count), room,
+                ctypes.c_bool(True),
+            )  # fmt: skip
+        else:
+            for index in range(count):
+                self._library.call(
+                    "GetCompiledModelInputTensorLayout", self._compiled, ctypes.c_size_t(0), ctypes.c_size_t(index),
+                    ctypes.byref(room, index * _LAYOUT_BYTES),
+                )  # fmt: skip
+        return [room.raw[at : at + _LAYOUT_BYTES] for at in range(0, len(room), _LAYOUT_BYTES)]
+
+    def _buffers(self, side: str, dynamic: bool) -> ctypes.Array[ctypes.c_void_p]:
         count = ctypes.c_size_t()
         self._library.call(f"GetNumSignature{side}s", self._signature, ctypes.byref(count))
         made = (ctypes.c_void_p * count.value)()
+        layouts = self._layouts(side, count.value) if dynamic else []
         for number in range(count.value):
             index = ctypes.c_size_t(number)
             tensor = self._library.handle(f"GetSignature{side}TensorByIndex", self._signature, index)
-            kind = ctypes.create_string_buffer(_RANKED_TYPE_BYTES)
+            kind = ctypes.create_string_buffer(_ELEMENT_TYPE_BYTES + _LAYOUT_BYTES)
             self._library.call("GetRankedTensorType", tensor, kind)
+            if layouts:
+                kind[_ELEMENT_TYPE_BYTES : _ELEMENT_TYPE_BYTES + _LAYOUT_BYTES] = layouts[number]
             needs = self._library.handle(
                 f"GetCompiledModel{side}BufferRequirements", self._compiled, ctypes.c_size_t(0), index
             )
