@@ -26,7 +26,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(answers.fileno(),), daemon=True).start()
     job = json.load(sys.stdin)
     try:
-        answer = {"result": _JOBS[job["kind"]](job)}
+        answer: dict[str, Any] = {"result": _JOBS[job["kind"]](job)}
     except EdgeKitError as error:
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == EdgeKitError.__module__)
         answer = {"error": [kind, error.received, error.expected, error.remedy]}

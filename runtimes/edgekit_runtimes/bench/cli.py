@@ -159,7 +159,7 @@ def _show(measurements: list[Measurement]) -> None:
     )
 
     console = _console()
-    console.print(latency_table(measurements))
+    console.print(latency_table(measurements, console.width))
     if measurements[0].parts:
         console.print(f"\nfrom {measurements[0].inputs} to a result, medians:", markup=False)
         console.print(parts_table(measurements))

@@ -186,11 +186,12 @@ def _with_feeds(target: Target, engine: Engine, item: str | None) -> Opened:
     bundle, artifact = _artifact_of(target)
     if item is None:
         golden, _ = bundle.golden()
-        one = {name: array[:1] for name, array in golden.items()}
+        batch = next((binding.shape[0] for binding in artifact.inputs if binding.shape), None) or 1
+        one = {name: array.take(range(batch), axis=0, mode="wrap") for name, array in golden.items()}
         return Opened(engine, adapt_feeds(one, bundle.spec, artifact.inputs), "a golden sample")
     from edgekit.tasks import task_for
 
-    encoded = task_for(bundle.spec, bundle.path).encode(next(_loads(bundle, item))())
+    encoded = task_for(bundle.spec, bundle.path).encode(_loads(bundle, item)[0]())
     return Opened(engine, adapt_feeds(encoded, bundle.spec, artifact.inputs), item)
 
 
@@ -205,7 +206,11 @@ def _artifact_of(target: Target) -> tuple[Bundle, Artifact]:
     return bundle, next(artifact for artifact in bundle.artifacts if artifact.file == target.name)
 
 
-def _loads(bundle: Bundle, item: str) -> Iterator[Callable[[], Any]]:
+def _loads(bundle: Bundle, item: str) -> list[Callable[[], Any]]:
+    """What gives the inputs that a word stands for. Raises DataRefused when there are none."""
     from edgekit_runtimes.inputs.items import items_for
 
-    return (found.load for found in items_for(bundle.spec, [item]))
+    loads = [found.load for found in items_for(bundle.spec, [item])]
+    if not loads:
+        raise DataRefused(f"{item} holds no inputs", expected="at least one")
+    return loads

@@ -39,7 +39,7 @@ def write_plot(path: Path, measurements: Sequence[Measurement]) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5 + 0.1 * len(measurements)), layout="constrained")
     over_time, counted = figure.subplots(1, 2, width_ratios=(3, 2))
     # A few slow runs would squeeze all others into the first bin: they are counted in the last one.
     highest = max(min(float(np.percentile(one.samples, 99)) * 1000, 4 * one.latency.p50) for one in measurements)
@@ -51,6 +51,6 @@ def write_plot(path: Path, measurements: Sequence[Measurement]) -> None:
         counted.axvline(one.latency.p50, color="black", linewidth=0.7)
     over_time.set(xlabel="seconds of measuring", ylabel="milliseconds", yscale="log", title="Latency")
     counted.set(xlabel="milliseconds", ylabel="runs", title="Histogram; the lines are medians")
-    figure.legend(loc="outside lower center", markerscale=5)
+    figure.legend(loc="outside lower center", markerscale=5, ncols=2)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -216,7 +216,7 @@ class _CompiledModel:
             kind = ctypes.create_string_buffer(_ELEMENT_TYPE_BYTES + _LAYOUT_BYTES)
             self._library.call("GetRankedTensorType", tensor, kind)
             if layouts:
-                kind[_ELEMENT_TYPE_BYTES : _ELEMENT_TYPE_BYTES + _LAYOUT_BYTES] = layouts[number]
+                ctypes.memmove(ctypes.byref(kind, _ELEMENT_TYPE_BYTES), layouts[number], _LAYOUT_BYTES)
             needs = self._library.handle(
                 f"GetCompiledModel{side}BufferRequirements", self._compiled, ctypes.c_size_t(0), index
             )

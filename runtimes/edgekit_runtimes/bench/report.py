@@ -14,33 +14,43 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 KINDS_SHOWN = 12
+_WIDE = 140
+_NARROW = ("threads", "load ms", "p50 ms", "p90 ms", "p99 ms", "runs/s", "peak MB")
 _COVERED = 0.8
 """Where operators add up to less than this share of a run, the table says what the rest is."""
 
 
-def latency_table(measurements: Sequence[Measurement]) -> Table:
-    """Return a row for each configuration: load, first, steady latency, memory."""
-    table = _table(
-        ("artifact", "engine"),
-        ("threads", "load ms", "first ms", "p50 ms", "p90 ms", "p99 ms", "mean ms", "min ms", "runs", "runs/s"),
-        ("peak MB", "loading MB"),
-    )
-    table.add_column("verdict")
-    for one in measurements:
-        latency = one.latency
-        times = (one.load_ms, one.first_ms, latency.p50, latency.p90, latency.p99, latency.mean, latency.minimum)
-        table.add_row(
-            one.target.name,
-            f"{one.engine} {one.version}",
-            str(one.threads),
-            *map(_ms, times),
-            str(latency.count),
-            f"{latency.per_second:.1f}",
-            _mb(one.memory.peak),
-            _mb(one.memory.added),
-            "[green]valid[/green]" if one.valid else "[red]INVALID[/red]",
-        )
+def latency_table(measurements: Sequence[Measurement], width: int) -> Table:
+    """Return a row for each configuration: load, first, steady latency, memory; the main ones where it is narrow."""
+    narrow = width < _WIDE
+    left = [heading for heading in ("artifact", "engine") if not (narrow and heading == "engine")]
+    columns = [_columns(one) for one in measurements]
+    headings = [heading for heading in columns[0] if not (narrow and heading not in _NARROW)]
+    table = _table(tuple(left), tuple(heading.replace(" ", "\n") if narrow else heading for heading in headings))
+    table.add_column("verdict", no_wrap=True)
+    for one, cells in zip(measurements, columns, strict=True):
+        names = (one.target.name, f"{one.engine} {one.version}")[: len(left)]
+        verdict = "[green]valid[/green]" if one.valid else "[red]INVALID[/red]"
+        table.add_row(*names, *(cells[heading] for heading in headings), verdict)
     return table
+
+
+def _columns(one: Measurement) -> dict[str, str]:
+    latency = one.latency
+    return {
+        "threads": str(one.threads),
+        "load ms": _ms(one.load_ms),
+        "first ms": _ms(one.first_ms),
+        "p50 ms": _ms(latency.p50),
+        "p90 ms": _ms(latency.p90),
+        "p99 ms": _ms(latency.p99),
+        "mean ms": _ms(latency.mean),
+        "min ms": _ms(latency.minimum),
+        "runs": str(latency.count),
+        "runs/s": f"{latency.per_second:.1f}",
+        "peak MB": _mb(one.memory.peak),
+        "loading MB": _mb(one.memory.added),
+    }
 
 
 def parts_table(measurements: Sequence[Measurement]) -> Table:
@@ -144,7 +154,7 @@ def _table(left: tuple[str, ...], *right: tuple[str, ...]) -> Table:
     for heading in left:
         table.add_column(heading, overflow="fold")
     for heading in (heading for group in right for heading in group):
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

@@ -177,7 +177,7 @@ def test_a_plot_is_a_picture(bench: Bench, models: Path, tmp_path: Path) -> None
     from edgekit.images import read_image
 
     picture = read_image(path)
-    assert picture.shape == (495, 1210, 3)
+    assert picture.shape[1:] == (1210, 3)
     assert picture.std() > 5
 
 

@@ -16,11 +16,12 @@ THROTTLED = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_thr
 
 def test_a_raspberry_pi(tree: TreeMaker) -> None:
     state = read_state(tree())
-    assert state.frequencies_mhz == (1500, 2400)
-    assert state.limits_mhz == (2400, 2400)
+    assert state.frequencies_mhz == (1500.0, 2400.0)
+    assert state.limits_mhz == (2400.0, 2400.0)
     assert state.governors == ("ondemand",)
     assert state.temperatures_c == {"cpu-thermal": 61.35}
-    assert (state.pi_throttled, state.load_average, state.cooling) == (0, 0.31, {})
+    assert (state.pi_throttled, state.load_average) == (0, 0.31)
+    assert not state.cooling  # a fan cools, it does not slow the processors down
     hertz = os.sysconf("SC_CLK_TCK")
     assert state.busy_seconds == pytest.approx((4705 + 150 + 1120 + 40) / hertz)
     assert state.total_seconds == pytest.approx((4705 + 150 + 1120 + 1444000 + 350 + 40) / hertz)
