@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from edgekit_runtimes.bench.operators import Profile
 from edgekit_runtimes.bench.process import Answer, run_job
 from edgekit_runtimes.bench.stats import Latency, summarize
 from edgekit_runtimes.engines.common import thread_count
+
+_PROFILED_SECONDS = 1.0
+_PROFILED_RUNS = 1000
+"""Profilers keep every event in memory: of 1000 runs of 200 operators some ten megabytes."""
 
 PARTS = ("encode", "inference", "decode", "whole")
 
@@ -155,10 +159,16 @@ def measure(target: Target, threads: int | None, request: Request) -> Measuremen
         parts = {name: summarize(pipeline.result[name]) for name in PARTS}
     profile = None
     if request.operators:
-        profiled = _run("operators", target, threads, request)
+        effort = replace(request.effort, runs=profiled_runs(request.effort, engine.result["samples"]))
+        profiled = _run("operators", target, threads, replace(request, effort=effort))
         answers.append(profiled)
         profile = Profile.from_dict(profiled.result)
     return _measurement(target, threads, answers, parts, profile)
+
+
+def profiled_runs(effort: Effort, samples: Sequence[float]) -> int:
+    """Return the number of runs to profile: what was asked for, and of a fast artifact more, for about a second."""
+    return max(effort.runs, min(_PROFILED_RUNS, int(_PROFILED_SECONDS / summarize(samples).mean * 1000)))
 
 
 def _run(kind: str, target: Target, threads: int | None, request: Request) -> Answer:

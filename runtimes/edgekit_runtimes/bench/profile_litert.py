@@ -76,11 +76,15 @@ def read_summary(text: str, source: str, runs: int, run_ms: float) -> Profile:
     if total is None or not rows:
         raise _not_available("its summary has another form")
     whole = int(total[1]) / runs / 1000
-    nodes = (
-        Node(_node_name(row["name"]), row["kind"].removeprefix("Delegate/"), float(row["percent"]) / 100 * whole)
-        for row in rows
-    )
+    nodes = [node for row in rows for node in _nodes(row, whole, runs)]
     return Profile(source, runs, run_ms, tuple(nodes))
+
+
+def _nodes(row: re.Match[str], whole: float, runs: int) -> list[Node]:
+    """One node, or several: those of one type and number in different parts of the graph share a row."""
+    count = max(1, round(int(row["times"]) / runs))
+    milliseconds = float(row["percent"]) / 100 * whole / count
+    return [Node(_node_name(row["name"]), row["kind"].removeprefix("Delegate/"), milliseconds)] * count
 
 
 def _node_name(text: str) -> str:

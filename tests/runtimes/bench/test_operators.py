@@ -9,6 +9,7 @@ import pytest
 
 from edgekit.errors import EnvironmentFault, UsageError
 from edgekit_runtimes.bench.job import Effort, Target
+from edgekit_runtimes.bench.measurement import profiled_runs
 from edgekit_runtimes.bench.operators import Node, Profile, by_kind, profile
 from edgekit_runtimes.bench.process import run_job
 from edgekit_runtimes.bench.profile_litert import read_summary
@@ -19,13 +20,13 @@ SUMMARY = """
  [node type]  [start]  [first]  [avg ms]  [%]  [cdf%]  [mem KB] [times called]   [Name]
   Delegate/Convolution (NHWC, F32) IGEMM  0.000  0.021   0.021  25.000%  25.000%  0.000    20   [Delegate]:0
   Delegate/Fully Connected (NC, F32) GEMM  0.000  0.005   0.005  70.000%  95.000%  0.000    20   [Delegate]:1
-  SOFTMAX  0.000  0.000   0.000   5.000%  100.000%  0.000    20   [Identity]:30
+  SOFTMAX  0.000  0.000   0.000   5.000%  100.000%  0.000    40   [Identity]:30
 
 ============== Top by Computation Time ==============
  [node type]  [start]  [first]  [avg ms]  [%]  [cdf%]  [mem KB] [times called]   [Name]
   Delegate/Fully Connected (NC, F32) GEMM  0.000  0.005   0.005  70.000%  70.000%  0.000    20   [Delegate]:1
 
-Timings (microseconds): count=20 first=200 curr=200 min=1 max=2 avg=10 std=0
+Timings (microseconds): count=20 first=200 curr=2000 min=1 max=2 avg=10 std=0
 Memory (bytes): count=0
 """
 
@@ -40,13 +41,14 @@ def test_types_add_up_and_the_most_expensive_is_first() -> None:
 
 
 def test_litert_summary() -> None:
-    found = read_summary(SUMMARY, "LiteRT", runs=2, run_ms=0.2)
+    found = read_summary(SUMMARY, "LiteRT", runs=20, run_ms=0.2)
     assert [(node.name, node.kind) for node in found.nodes] == [
         ("delegate node 0", "Convolution (NHWC, F32) IGEMM"),
         ("delegate node 1", "Fully Connected (NC, F32) GEMM"),
+        ("identity node 30", "SOFTMAX"),  # a row that was called twice in each run
         ("identity node 30", "SOFTMAX"),
     ]
-    assert [node.milliseconds for node in found.nodes] == pytest.approx([0.025, 0.07, 0.005])
+    assert [node.milliseconds for node in found.nodes] == pytest.approx([0.025, 0.07, 0.0025, 0.0025])
     assert found.operators_ms == pytest.approx(0.1)
 
 
@@ -103,3 +105,8 @@ def test_the_operators_of_a_real_model_are_most_of_a_run(
 def test_an_engine_without_a_profiler_is_refused(models: Path) -> None:
     with pytest.raises(UsageError, match=r"--operators with engine 'other'; expected litert for ad01_int8.tflite"):
         profile(Target(models / "ad01_int8.tflite", engine="other"), 1, 1)
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.0001, 1000), (0.01, 100), (0.5, 5)])
+def test_fast_artifacts_are_profiled_longer(seconds: float, runs: int) -> None:
+    assert profiled_runs(Effort(runs=5), [seconds] * 3) == runs
