@@ -288,13 +288,21 @@ def _runs(pid: str) -> bool:
         return False
 
 
+def _has_open(pid: str, model: str) -> bool:
+    """Whether a process has a model's file in its memory: it is being measured."""
+    try:
+        return model in Path(f"/proc/{pid}/maps").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupt_ends_the_measuring_process_too(models: Path, number: signal.Signals) -> None:
     script = "from edgekit.cli import main; main(['bench', *__import__('sys').argv[1:]])"
     command = [sys.executable, "-c", script, str(models / "ad01_int8.tflite"), "--seconds", "600"]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    while not (found := children.read_text().split()):
+    while not (found := children.read_text().split()) or not _has_open(found[0], "ad01_int8.tflite"):
         assert parent.poll() is None
     parent.send_signal(number)
     out, err = parent.communicate(timeout=20)

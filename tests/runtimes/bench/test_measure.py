@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
 from edgekit_runtimes.bench import measure
-from edgekit_runtimes.bench.job import Effort
+from edgekit_runtimes.bench.job import Effort, Target
 
 Timer = Callable[[Iterable[float], Effort], "tuple[float, bool, list[float]]"]
 
@@ -66,3 +67,40 @@ def test_a_warm_up_takes_the_runs_and_the_time_that_it_must(time_runs: Timer) ->
     used = iter(durations)
     time_runs(used, Effort(runs=1, seconds=0, warmup=3))
     assert len(durations) - len(list(used)) == pytest.approx(1 + measure.WARMUP_SECONDS / 0.0001 + 1, abs=2)
+
+
+class Recorder:
+    """An engine that notes when it is opened and called."""
+
+    name, version, inputs = "recorder", "1", ()
+
+    def __init__(self, path: Path, log: list[str]) -> None:
+        self._name, self._log = path.stem, log
+        log.append(f"open {path.stem}")
+
+    def run(self, feeds: object) -> None:
+        self._log.append(self._name)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def interleaved(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[str]:
+    log: list[str] = []
+    monkeypatch.setattr(measure, "open_engine", lambda path, *_, **__: Recorder(path, log))
+    monkeypatch.setattr(measure, "WARMUP_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "WARMUP_LIMIT", 0.0)
+    found = measure.interleave(Target(Path("a.onnx")), Target(Path("b.onnx")), 1, Effort(20, 0, 3), seed)
+    assert len(found["a"]) == len(found["b"]) == 20
+    return log
+
+
+def test_two_artifacts_are_called_in_turn_in_random_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = interleaved(monkeypatch, 0)[2:]
+    pairs = ["".join(pair) for pair in zip(calls[::2], calls[1::2], strict=True)]
+    assert set(pairs) == {"ab", "ba"}
+    assert len(pairs) == 1 + 3 + 20  # the first, the warm-up, the timed ones
+    assert {interleaved(monkeypatch, seed)[0] for seed in range(10)} == {"open a", "open b"}
