@@ -23,6 +23,7 @@ VERBS = {
         "edgekit_runtimes.doctor.cli:doctor",
         "Say what this machine has, what is wrong with it, and how to mend it.",
     ),
+    "bench": ("edgekit_runtimes.bench.cli:bench", "Measure load, latency, memory and operators, honestly."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
