@@ -18,11 +18,16 @@ VERBS = {
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+    "serve": ("edgekit_runtimes.serve.cli:serve", "Serve bundles over HTTP with the Open Inference Protocol v2."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
     "onnxruntime": "onnxruntime",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
     "tokenizers": "text",
+    "uvicorn": "serve",
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
