@@ -174,7 +174,8 @@ class Service:
         gone = asyncio.ensure_future(hung_up(request.receive))
         try:
             left = max(0.0, deadline - time.monotonic())
-            await asyncio.wait({result, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {result, gone}
+            await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if result.done():
                 return result.result()
         finally:
@@ -198,6 +199,8 @@ class Service:
             model = name if name in self.models else ""
             try:
                 found = await handler(request)
+            except asyncio.CancelledError:  # this task ends with the answer
+                found = error_answer(Refusal(503, "the server is stopping"))
             except Exception as error:
                 if not isinstance(error, (EdgeKitError, Refusal)):
                     _logger.exception("a request for %s failed", endpoint)

@@ -6,6 +6,7 @@ A request is admitted before its body is read, so the memory that waiting reques
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -84,6 +85,9 @@ class Worker(Generic[Resource]):
     def close(self, seconds: float = 0.5) -> bool:
         """Take no more jobs, cancel those that wait, and let the threads end.
 
+        Args:
+            seconds: To wait for all of them together.
+
         Returns:
             Whether all threads ended in time; one that is inside a native call cannot be stopped.
         """
@@ -93,8 +97,9 @@ class Worker(Generic[Resource]):
             self._changed.notify_all()
         for future in waiting:
             future.cancel()
+        deadline = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _forget(self, future: Future[Any]) -> None:
