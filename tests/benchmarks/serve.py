@@ -220,7 +220,8 @@ def _timed(calls: Sequence[Call], seconds: float) -> Round:
     for thread in threads:
         thread.join()
     elapsed = time.perf_counter() - start
-    return Round(len(times) / elapsed, *np.percentile(times, [50, 99]).tolist(), lost=len(lost))
+    p50, p99 = np.percentile(times, [50, 99]).tolist()
+    return Round(len(times) / elapsed, p50, p99, len(lost))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.errors import DataRefused, EdgeKitError
+from edgekit.errors import DataRefused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -63,7 +63,7 @@ class Answer:
         headers = [("content-type", self.media_type), ("content-length", str(len(self.body))), *self.headers]
         if self.hang_up:
             headers.append(("connection", "close"))
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
         await send({"type": "http.response.body", "body": self.body, "more_body": self.hang_up})
         if self.hang_up:
@@ -81,7 +81,7 @@ def json_answer(
 
 
 def error_answer(error: Exception) -> Answer:
-    """Return ``{"error": …}`` for what went wrong: 400 for data that is refused, 500 for what is not the client's."""
+    """Return ``{"error": …}``: 400 for data that are refused, 500 without details for what is not the client's."""
     if isinstance(error, Refusal):
         return json_answer(
             {"error": error.message},
@@ -89,12 +89,12 @@ def error_answer(error: Exception) -> Answer:
             headers=tuple(error.headers.items()),
             hang_up=error.status in (408, 413),
         )
-    if isinstance(error, EdgeKitError):
-        return json_answer({"error": _one_line(error)}, 400 if isinstance(error, DataRefused) else 500)
+    if isinstance(error, DataRefused):
+        return json_answer({"error": _one_line(error)}, 400)
     return json_answer({"error": "internal error"}, 500)
 
 
-def _one_line(error: EdgeKitError) -> str:
+def _one_line(error: DataRefused) -> str:
     expected = f"; expected {error.expected}" if error.expected else ""
     return f"{error.received}{expected}"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgekit.errors import EdgeKitError
+from edgekit.errors import DataRefused
 from edgekit_runtimes.serve.answers import (
     CLIENT_GONE,
     Answer,
@@ -202,7 +202,7 @@ class Service:
             except asyncio.CancelledError:  # this task ends with the answer
                 found = error_answer(Refusal(503, "the server is stopping"))
             except Exception as error:
-                if not isinstance(error, (EdgeKitError, Refusal)):
+                if not isinstance(error, (DataRefused, Refusal)):
                     _logger.exception("a request for %s failed", endpoint)
                 if isinstance(error, Refusal) and error.reason:
                     self.metrics.rejected(model, error.reason)

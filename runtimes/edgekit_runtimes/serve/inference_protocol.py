@@ -23,6 +23,8 @@ from edgekit.spec import Spec, TensorSpec
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 VERSION = "1"
+MAX_JSON_BYTES = 32 << 20
+"""Longest JSON parsed: nested empty lists take 32 times their text in memory, binary data only their own size."""
 DATATYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -91,6 +93,8 @@ def describe(tensors: Sequence[TensorSpec]) -> list[dict[str, Any]]:
 
 def strict_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
     """Parse a JSON object. Raises DataRefused for anything else, and for NaN and infinity, which JSON has not."""
+    if len(raw) > MAX_JSON_BYTES:
+        raise DataRefused(f"{len(raw)} bytes of JSON", expected=f"at most {MAX_JSON_BYTES}; send tensors in binary")
     try:
         parsed = json.loads(bytes(raw), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -118,10 +118,9 @@ class Worker(Generic[Resource]):
                 if not self._jobs:
                     return
                 future, job = self._jobs.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(job(resource))
-            except BaseException as error:  # it is the request's, not the thread's
-                future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(job(resource))
+                except BaseException as error:  # it is the request's, not the thread's
+                    future.set_exception(error)
             del future, job  # while the thread waits it must not hold the last request's body

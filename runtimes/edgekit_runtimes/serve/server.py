@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # uvicorn waits a moment before and after; together it stays below the five seconds that a stop may take.
 _FINISH_SECONDS = 4
 _BACKLOG = 128
+# A client that sends on a connection which is being closed loses its request: close late.
+_KEEP_ALIVE_SECONDS = 75
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -90,6 +92,7 @@ def serve_until_stopped(app: Any, listener: socket.socket, ready: Callable[[], N
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_FINISH_SECONDS,
     )
     asyncio.run(_serve(_server(config, ready), listener))

@@ -22,7 +22,8 @@ class GatedEngine(LiteRTEngine):
 
     def _run(self, feeds):
         with socket.create_connection(("127.0.0.1", int(os.environ["GATE_PORT"]))) as gate:
-            gate.recv(1)
+            if gate.recv(1) == b"!":
+                raise RuntimeError("secret of the engine")
         return super()._run(feeds)
 """
 

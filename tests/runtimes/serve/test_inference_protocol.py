@@ -10,6 +10,7 @@ import pytest
 
 from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Spec, TensorSpec
+from edgekit_runtimes.serve import inference_protocol
 from edgekit_runtimes.serve.inference_protocol import DATATYPES, build_response, describe, parse_request
 
 SPEC = Spec(
@@ -125,6 +126,12 @@ def test_requested_outputs_in_their_order_and_form() -> None:
     found = parsed(request(outputs=wanted, parameters={"binary_data_output": True}))
     assert [(output.tensor.name, output.binary) for output in found.outputs] == [("k", True), ("y", False)]
     assert [output.binary for output in parsed(request(parameters={"binary_data_output": True})).outputs] == [True] * 2
+
+
+def test_long_json_is_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference_protocol, "MAX_JSON_BYTES", 100)
+    with pytest.raises(DataRefused, match="expected at most 100; send tensors in binary"):
+        parsed(request())
 
 
 def test_nan_goes_out_as_binary_data_only() -> None:

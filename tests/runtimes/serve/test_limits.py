@@ -83,6 +83,16 @@ def test_no_answer_in_time_is_503_and_the_next_request_is_served(gated_server: S
         assert served.result().status == 200
 
 
+def test_workers_answer_at_the_same_time(gated_server: Serving, gate: Gate) -> None:
+    with gated_server("--workers", "2", "--queue", "0") as server, ThreadPoolExecutor(2) as clients:
+        both = [clients.submit(ask, server) for _ in range(2)]
+        arrivals = [gate.arrival() for _ in both]
+        assert ask(server).status == 503
+        for arrival in arrivals:
+            arrival.close()
+        assert [future.result().status for future in both] == [200, 200]
+
+
 def test_a_client_that_hangs_up_leaves_the_queue(gated_server: Serving, gate: Gate) -> None:
     with gated_server() as server, ThreadPoolExecutor(2) as clients:
         first = clients.submit(ask, server)
@@ -101,3 +111,16 @@ def _until(server: Server, name: str, value: float, **labels: str) -> None:
         if server.metric(name, **labels) == value:
             return
     raise AssertionError(f"{name} did not become {value}")
+
+
+def test_what_goes_wrong_inside_is_logged_and_not_told(gated_server: Serving, gate: Gate) -> None:
+    with gated_server() as server, ThreadPoolExecutor(1) as clients:
+        failing = clients.submit(ask, server)
+        gate.arrival().sendall(b"!")
+        assert failing.result().status == 500
+        assert failing.result().json == {"error": "internal error"}
+        served = clients.submit(ask, server)
+        gate.arrival().close()
+        assert served.result().status == 200
+        server.process.terminate()
+        assert "RuntimeError: secret of the engine" in server.process.communicate(timeout=10)[1]
