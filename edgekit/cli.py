@@ -24,12 +24,17 @@ VERBS = {
         "Say what this machine has, what is wrong with it, and how to mend it.",
     ),
     "bench": ("edgekit_runtimes.bench.cli:bench", "Measure load, latency, memory and operators, honestly."),
+    "serve": ("edgekit_runtimes.serve.cli:serve", "Serve bundles over HTTP with the Open Inference Protocol v2."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
     "tokenizers": "text",
+    "uvicorn": "serve",
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
