@@ -45,9 +45,11 @@ class Sink(ABC):
 
     Attributes:
         wants_pictures: Whether `Answer.picture` is looked at.
+        notice: What its user has to know once it is open, such as the address of a page; empty where nothing.
     """
 
     wants_pictures: bool = False
+    notice: str = ""
 
     @abstractmethod
     def answer(self, answer: Answer) -> None:
