@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 import time
 
+import edgekit
 from edgekit_runtimes.inputs.open import open_frames
 from edgekit_runtimes.outputs.open import open_sink
-
-import edgekit
 from edgekit_runtimes.outputs.sink import Answer
 from edgekit_runtimes.run import Rate
 
@@ -27,7 +26,7 @@ def main() -> None:
     if frames is None:
         sys.exit(f"{source} is no camera, stream or video")
     with edgekit.load(given["bundle"]) as predictor, frames, open_sink(where) as sink:
-        print(getattr(sink, "url", where))
+        print(sink.notice or where)
         for frame in frames:
             result = predictor.predict(frame.picture)
             age = time.monotonic() - frame.captured

@@ -56,8 +56,8 @@ def webcam(
         if frames is None:
             raise UsageError(f"--source {source}", expected="camera:0, csi:0, rtsp://…, http://… or a video file")
         where = "window" if show == "window" or (show == "auto" and has_window()) else f"page://{host}:{port}"
-        with frames, open_sink(where) as sink:
-            told = getattr(sink, "url", "q in the window ends it")
+        with frames, open_sink(where, title=predictor.bundle.manifest.name) as sink:
+            told = sink.notice or "q in the window ends it"
             click.echo(f"{predictor.artifact.file} on {predictor.engine.name}, {frames.name}: {told}", err=True)
             Run(predictor, sink).live(frames, limit=limit)
 

@@ -57,6 +57,17 @@ class Run:
     failed: list[EdgeKitError] = field(default_factory=list)
     _rate: Rate = field(default_factory=Rate)
 
+    def resume(self, done: int, failed: Iterable[str]) -> None:
+        """Count inputs that an earlier run has dealt with.
+
+        Args:
+            done: Inputs with a result.
+            failed: Why the others have none.
+        """
+        self.done += done
+        for error in failed:
+            self._count(DataRefused(error))
+
     def over(self, items: Iterable[Item]) -> None:
         """Answer every input, in order, until the sink asks for the end."""
         outcomes = answered(
@@ -108,10 +119,13 @@ class Run:
             self._refused(answer.name, error)
 
     def _refused(self, name: str, error: DataRefused) -> None:
+        self._count(error)
+        self.sink.failure(name, error)
+
+    def _count(self, error: DataRefused) -> None:
         self.refused += 1
         if len(self.failed) < _LISTED:
             self.failed.append(error)
-        self.sink.failure(name, error)
 
     def finish(self) -> None:
         """Raise what went wrong: the refusal of a single item itself, otherwise PartialFailure listing each."""

@@ -36,7 +36,7 @@ def clean_stop() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received = []
+    received: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
         if received:

@@ -13,7 +13,8 @@ from edgekit_runtimes.bench.job import Target
 from edgekit_runtimes.bench.measure import feeds_for
 from edgekit_runtimes.bench.operators import Node, Profile
 from edgekit_runtimes.engines.common import thread_count
-from edgekit_runtimes.engines.onnxruntime import CPU, OnnxRuntimeEngine
+from edgekit_runtimes.engines.onnxruntime import OnnxRuntimeEngine
+from edgekit_runtimes.engines.providers import CPU
 from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION
 
 WARMUP = 5

@@ -14,7 +14,7 @@ _MAX_NAME = 120
 
 
 class PictureFolder(Sink):
-    """Writes each picture with its result as JPEG, named after the input's last part.
+    """Writes each picture with its result as JPEG, named after the input; folders below an input folder are kept.
 
     Two inputs of the same name become ``a.jpg`` and ``a-2.jpg``; live frames are numbered by their source.
 
@@ -37,7 +37,8 @@ class PictureFolder(Sink):
             UsageError: It would replace the input itself.
         """
         picture = drawn(answer)
-        path = self.folder / file_name(answer.name)
+        inside = answer.inside.with_suffix(".jpg") if answer.inside else file_name(answer.name)
+        path = self.folder / inside
         if answer.captured is None:
             path = self._unused(path)
             self._written.add(path)
