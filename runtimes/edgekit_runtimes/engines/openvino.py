@@ -14,13 +14,15 @@ import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
 from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused
-from edgekit_runtimes.engines.common import artifact_size, cannot_load, cannot_run, reason, thread_count, unique_names
+from edgekit_runtimes.engines.common import artifact_size, cannot_run, reason, thread_count, unique_names
 from edgekit_runtimes.engines.external_data import check_external_data
 from edgekit_runtimes.engines.io_quantization import parse_io_quantization
 
 _STEPS = 6
 _SINGLE = ("Transpose", "Convert", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that OpenVINO puts between a quantized input or output and its scale."""
+_NOISE = ("Exception from ", "Check '")
+"""What stands before OpenVINO's reasons: places in its source."""
 _SMALL_INTEGERS = ("int8", "uint8", "int16")
 
 
@@ -49,7 +51,7 @@ class OpenVinoEngine(Engine):
             compiled = self._library.Core().compile_model(model, "CPU", _properties(thread_count(threads)))
             self._request: Any = compiled.create_infer_request()
         except RuntimeError as error:
-            raise cannot_load(path, "OpenVINO", error) from error
+            raise _cannot_load(path, error) from error
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self.inputs = _infos(path, model, model.inputs, _after)
         self.outputs = _infos(path, model, model.outputs, _before)
@@ -88,6 +90,17 @@ def _library() -> Any:
         raise EnvironmentFault(
             f"openvino is installed but cannot be imported: {reason(error)}", remedy="install openvino again"
         ) from error
+
+
+def _cannot_load(path: Path, error: RuntimeError) -> ModelRefused:
+    """Return the refusal of a file; OpenVINO knows fewer operators than the engine that the format is made for."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(_NOISE)]
+    usual = {".tflite": "litert", ".onnx": "onnxruntime"}.get(path.suffix, "litert")
+    return ModelRefused(
+        f"OpenVINO cannot load {path} ({path.stat().st_size} bytes): {reason(RuntimeError(' '.join(lines)))}",
+        expected=f"a whole {path.suffix} file with operators that OpenVINO knows",
+        remedy=f"run it with --engine {usual}; if that refuses it too, copy or convert it again",
+    )
 
 
 def _properties(threads: int) -> dict[str, Any]:

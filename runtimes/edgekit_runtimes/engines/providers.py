@@ -31,16 +31,16 @@ PROVIDERS = {
 """Short name -> ONNX Runtime's name."""
 
 _SHORT = {full: short for short, full in PROVIDERS.items()}
-_INDEX = r"\d+"
+_INDEX = (r"\d+", "the number of a device, e.g. 0")
 _DEVICES = {
-    "openvino": r"(CPU|GPU|NPU)(\.\d+)?",
+    "openvino": (r"(CPU|GPU|NPU)(\.\d+)?", "CPU, GPU or NPU, or GPU.1 for the second one"),
     "cuda": _INDEX,
     "tensorrt": _INDEX,
-    "coreml": "ALL|CPUOnly|CPUAndGPU|CPUAndNeuralEngine",
-    "qnn": "htp|gpu|cpu",
+    "coreml": ("ALL|CPUOnly|CPUAndGPU|CPUAndNeuralEngine", "ALL, CPUOnly, CPUAndGPU or CPUAndNeuralEngine"),
+    "qnn": ("htp|gpu|cpu", "htp, gpu or cpu"),
     "dml": _INDEX,
 }
-"""Short name -> what may stand for its device."""
+"""Short name -> what may stand for its device, as a pattern and in words."""
 _PACKAGES = {
     "openvino": "onnxruntime-openvino",
     "cuda": "onnxruntime-gpu",
@@ -70,11 +70,9 @@ class Provider:
         """Read ``cuda``, ``cuda:1`` or ``CUDAExecutionProvider``. Raises UsageError for a device it cannot have."""
         word, _, device = text.partition(":")
         short = _SHORT.get(word, word)
-        if device and not re.fullmatch(_DEVICES.get(short, "(?!)"), device):
-            raise UsageError(
-                f"device {device!r} for execution provider {short!r}",
-                expected=_DEVICES.get(short, f"{short!r} alone, it has one device"),
-            )
+        pattern, words = _DEVICES.get(short, ("(?!)", f"{short!r} alone, it has one device"))
+        if device and not re.fullmatch(pattern, device):
+            raise UsageError(f"device {device!r} for execution provider {short!r}", expected=words)
         return cls(PROVIDERS.get(short, word), short, device or None)
 
     @property

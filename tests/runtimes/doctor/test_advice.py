@@ -49,8 +49,8 @@ def test_the_fastest_here_is_advised_and_the_command_runs_it(person_bundle: Bund
 def test_speed_here_decides_and_int8_comes_with_what_the_processor_does_for_it(
     person_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, milliseconds: dict[str, float], recipe: str, why: str
 ) -> None:
-    def tried(_: Bundle, artifact: Artifact, engine: str, *__: object) -> Trial:
-        return Trial(artifact, engine, milliseconds[artifact.recipe])
+    def tried(_: Bundle, artifact: Artifact, state: EngineState, *__: object) -> Trial:
+        return Trial(artifact, state.name, milliseconds[artifact.recipe])
 
     monkeypatch.setattr(module, "_tried", tried)
     advice = advice_for(person_bundle, LITERT)
@@ -109,3 +109,23 @@ def test_an_engine_that_fails_on_the_artifact_is_told(person_bundle: Bundle) -> 
     assert advice.best is not None
     failed = [trial for trial in advice.trials if trial.engine == "abacus"]
     assert [trial.against for trial in failed] == ["no engine named 'abacus'"] * 2
+
+
+def test_the_command_runs_what_was_measured(person_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an engine that runs both formats, `edgekit run` takes the file that was faster at conversion."""
+    fast = replace(person_bundle.artifacts[0], file="model.fp32.onnx", format="onnx", latency_ms=0.5)
+    bundle = Bundle(person_bundle.path)
+    bundle.manifest = replace(bundle.manifest, artifacts=(*bundle.artifacts, fast))
+    milliseconds = {"model.fp32.tflite": 1.0, "model.int8.tflite": 2.0, "model.fp32.onnx": 3.0}
+
+    def tried(_: Bundle, artifact: Artifact, state: EngineState, *__: object) -> Trial:
+        return Trial(artifact, state.name, milliseconds[artifact.file])
+
+    monkeypatch.setattr(module, "_tried", tried)
+    advice = advice_for(bundle, EngineState("openvino", WORKS, ("onnx", "tflite")))
+    assert [trial.artifact.file for trial in advice.trials if not trial.against] == [
+        "model.int8.tflite",
+        "model.fp32.onnx",
+    ]
+    (turned_down,) = (trial for trial in advice.trials if trial.against)
+    assert turned_down.against == "with this engine and recipe, edgekit run takes model.fp32.onnx"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def tflite_model() -> bytes:
         return made
 
     buffers = [schema.BufferT() for _ in range(3)]
-    constants: list[NDArray[np.float32]] = [WEIGHTS.transpose(0, 2, 3, 1), np.zeros(CHANNELS, np.float32)]
+    constants: list[NDArray[Any]] = [WEIGHTS.transpose(0, 2, 3, 1), np.zeros(CHANNELS, np.float32)]
     for buffer, array in zip(buffers[1:], constants, strict=True):
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
     graph = schema.SubGraphT()

@@ -136,8 +136,10 @@ def test_integers_whose_scale_is_not_shown_are_refused(models: Path, monkeypatch
 def test_a_truncated_file_is_refused_with_its_size(models: Path, tmp_path: Path, file: str) -> None:
     path = tmp_path / file
     path.write_bytes((models / file).read_bytes()[:1000])
-    with pytest.raises(ModelRefused, match=r"OpenVINO cannot load .* \(1000 bytes\)"):
+    with pytest.raises(ModelRefused, match=r"OpenVINO cannot load .* \(1000 bytes\): \S") as caught:
         OpenVinoEngine(path)
+    assert "src/" not in caught.value.received
+    assert "--engine" in (caught.value.remedy or "")
 
 
 def test_external_data_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -97,9 +97,20 @@ def test_names(text: str, name: str, label: str) -> None:
     assert (Provider.named(text).name, Provider.named(text).label) == (name, label)
 
 
-@pytest.mark.parametrize("text", ["cpu:0", "xnnpack:1", "cuda:x", "openvino:TPU", "qnn:dsp", "coreml:GPU"])
-def test_a_device_that_the_provider_cannot_have_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=f"device '{text.partition(':')[2]}' for execution provider"):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cpu:0", "'cpu' alone"),
+        ("xnnpack:1", "'xnnpack' alone"),
+        ("cuda:x", "the number of a device"),
+        ("openvino:TPU", "CPU, GPU or NPU"),
+        ("qnn:dsp", "htp, gpu or cpu"),
+        ("coreml:GPU", "ALL, CPUOnly"),
+    ],
+)
+def test_a_device_that_the_provider_cannot_have_is_refused(text: str, expected: str) -> None:
+    short, _, device = text.partition(":")
+    with pytest.raises(UsageError, match=f"device '{device}' for execution provider '{short}'; expected {expected}"):
         Provider.named(text)
 
 
