@@ -75,16 +75,16 @@ class Mqtt(Sink):
             return
         score = {"score": best.score} if best else {}
         text = finite_json(answer.name, {"label": label, **score, "rate": answer.rate} | answer_dict(answer))
+        if self._scored is None:
+            self._scored = best is not None
+            self._announce()
         with self._changed:
-            first, self._scored = self._scored is None, best is not None
             if len(self._queue) == QUEUE:
                 self._queue.popleft()
                 self.dropped += 1
             self._queue.append(text)
             self._last = (label, self._clock())
             self._changed.notify_all()
-        if first:
-            self._announce()
 
     def close(self) -> None:
         """Publish what waits, for at most `_DRAIN` seconds, and say ``offline``.
@@ -182,11 +182,17 @@ class Mqtt(Sink):
             if self._closing:
                 end = min(end, time.monotonic() + _DRAIN)
             if not _wait(lambda: info.wait_for_publish(0.2)):
+                self._await_disconnect()
                 # With QoS 1 the client keeps it and sends it when it is connected again.
                 return self.address.qos > 0 and not self._closing
             if info.is_published():
                 return True
         return False
+
+    def _await_disconnect(self) -> None:
+        """Wait until the lost connection is known as such; the rest of the queue would follow what was just lost."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or not self._connected, 1.0)
 
 
 def _wait(call: Callable[[], None]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 import threading
@@ -100,6 +101,8 @@ def _check(port: int, token: str | None) -> None:
         raise UsageError(f"port {port}", expected="0 to 65535; 0 takes any that is free")
     if token is not None and len(token) < MIN_TOKEN:
         raise UsageError(f"a token of {len(token)} characters", expected=f"at least {MIN_TOKEN}")
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", token):
+        raise UsageError("a token with other letters", expected="letters and digits of ASCII, - and _")
 
 
 def _is_loopback(host: str) -> bool:

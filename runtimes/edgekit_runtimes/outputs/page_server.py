@@ -24,6 +24,7 @@ TIMEOUT = 10.0
 _BOUNDARY = "edgekit-frame"
 _MOST_FRAMES = 20.0  # a second, sent to one viewer
 _MOST_EVENTS = 5.0
+_REPEAT = 0.1  # seconds without a new frame after which a browser is made to show the last
 _QUIET = 1.0  # seconds without an answer after which the status is sent again
 _BUFFER = 256 * 1024  # bytes; the default of several MB would show a slow viewer the past
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -223,21 +224,25 @@ class Handler(BaseHTTPRequestHandler):
             self.server.leave_stream()
 
     def _pictures(self) -> None:
-        newest, number = self.server.newest, 0
-        # Browsers show a part when the next boundary is there: it follows each picture at once.
-        self.wfile.write(f"--{_BOUNDARY}\r\n".encode())
+        newest, number, repeated = self.server.newest, 0, True
         while not newest.closed:
-            posted = newest.after(number, _QUIET)
-            if posted is None:
+            posted = newest.after(number, _QUIET if repeated else _REPEAT)
+            if posted is None and repeated:
                 if self._gone():
                     return
                 continue
-            number = posted.number
-            picture = newest.jpeg(posted)
-            if picture:
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
-                self.wfile.write(head + picture + f"\r\n--{_BOUNDARY}\r\n".encode())
+            # Browsers show a part when the next one begins: without another frame, the last is sent once more.
+            repeated = posted is None
+            posted = posted or newest.after(number - 1, 0.0)
+            if posted is not None:
+                number = posted.number
+                self._part(newest.jpeg(posted))
             newest.pause(1 / _MOST_FRAMES)
+
+    def _part(self, picture: bytes) -> None:
+        if picture:
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + picture + b"\r\n")
 
     def _events(self) -> None:
         self._head(200, "text/event-stream; charset=utf-8")

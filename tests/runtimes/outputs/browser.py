@@ -13,26 +13,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-FLAGS = [
+FLAGS = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
-    "--no-first-run",
     "--disable-extensions",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--no-first-run",
     "--mute-audio",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
-]
+)
 
 
 class Browser:
     """One tab. Use as a context manager."""
 
-    def __init__(self, command: str, profile: Path, patience: float = 40.0) -> None:
+    def __init__(self, command: str, profile: Path, patience: float = 20.0) -> None:
         self._patience = patience
         reads_commands, self._commands = os.pipe()
         self._answers, writes_answers = os.pipe()
@@ -85,9 +85,9 @@ class Browser:
             time.sleep(0.05)
         return value
 
-    def screenshot(self, path: Path) -> None:
-        """Write what the tab shows as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+    def screenshot(self) -> bytes:
+        """Return what the tab shows as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call the browser and wait for its answer; what it logs meanwhile is kept in `messages`."""
