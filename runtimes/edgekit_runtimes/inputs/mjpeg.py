@@ -35,7 +35,7 @@ class MjpegHttp(Capture):
         self._url = url
         self._timeout = timeout
         self._guard = threading.Lock()
-        self._stopped = False
+        self._stopped = self._late = False
         self._socket: socket.socket | None = None
         self._connection: HTTPConnection | None = None
         self._response: HTTPResponse | None = None
@@ -45,7 +45,7 @@ class MjpegHttp(Capture):
         """Connect and read the answer's head."""
         parts = urlsplit(self._url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        watchdog = threading.Timer(self._timeout, self._cut)  # a socket's timeout starts anew with each byte
+        watchdog = threading.Timer(self._timeout, self._give_up)  # a socket's timeout starts anew with each byte
         watchdog.daemon = True
         try:
             self._connection = kind(parts.hostname or "", parts.port, timeout=self._timeout)
@@ -98,6 +98,10 @@ class MjpegHttp(Capture):
         if self._socket is not None:
             self._socket.close()
 
+    def _give_up(self) -> None:
+        self._late = True
+        self._cut()
+
     def _cut(self) -> None:
         with self._guard:
             if self._socket is not None:
@@ -129,14 +133,14 @@ class MjpegHttp(Capture):
         return b"--" + boundary.removeprefix("--").encode("latin-1")
 
     def _fault(self, error: Exception) -> EnvironmentFault:
-        if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno is None):
+        if self._late or isinstance(error, TimeoutError):
             cause = f"no answer or picture within {self._timeout:g} s"
         elif isinstance(error, socket.gaierror):
             cause = "there is no host of that name"
-        elif isinstance(error, OSError):
-            cause = (error.strerror or type(error).__name__).lower()
+        elif isinstance(error, OSError) and error.strerror:
+            cause = error.strerror.lower()
         else:
-            cause = f"no HTTP answer within {self._timeout:g} s, or one that makes no sense"
+            cause = "the server ended the connection, or does not speak HTTP"
         return EnvironmentFault(f"{self._name}: {cause}", remedy="check address, port and network")
 
 

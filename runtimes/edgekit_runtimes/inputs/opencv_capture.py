@@ -147,7 +147,8 @@ def _check_size(request: Request, capture: Any, device: str) -> None:
 def _rtsp(request: Request) -> tuple[Read, float, Callable[[], None]]:
     milliseconds = int(request.timeout * 1000)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
-        f"rtsp_transport;{request.transport}|fflags;nobuffer|flags;low_delay|timeout;{milliseconds * 1000}"
+        f"rtsp_transport;{request.transport}|fflags;nobuffer|flags;low_delay|fpsprobesize;3"  # 3: opens a second sooner
+        f"|timeout;{milliseconds * 1000}"
     )
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "16"  # errors: the only way to learn why it cannot be opened
     with _Overheard() as said:
@@ -206,7 +207,7 @@ def _build_lines(start: str) -> list[str]:
 
 def _picamera(request: Request) -> tuple[Read, float, Callable[[], None]]:
     try:
-        from picamera2 import Picamera2  # type: ignore[import-not-found,unused-ignore]
+        from picamera2 import Picamera2
     except ImportError as error:
         raise MissingExtra(
             f"{request.name} needs picamera2, which this Python does not have",

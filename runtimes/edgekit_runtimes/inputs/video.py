@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import DataRefused
+from edgekit_runtimes.inputs.containers import container_of, shown_share
 from edgekit_runtimes.inputs.frames import Frame, FrameSource, SourceStatus
 
 VIDEO_SUFFIXES = (
@@ -26,7 +26,8 @@ _READS_PAST_DAMAGE = 250
 """Reads tried after one that failed, to tell damage from the end; about ten seconds of video."""
 
 _SILENT = 0
-_HEADER = struct.Struct(">I4s")
+_FRAMES_OFF = 3
+"""Frames by which the number that an edit list shows may be off: it counts time, and starts within a frame."""
 
 
 class VideoFile(FrameSource):
@@ -101,28 +102,29 @@ class VideoFile(FrameSource):
         if self._ended:
             return
         self._ended = True
-        cause = self._damage()
+        container, cut = container_of(self.path)
+        counted = self._least(container)
+        cause = "was cut short" if cut else "is damaged" if self._frames < counted or self._goes_on() else None
         if cause is None:
             return
         self._problem = f"{cause} at frame {self._frames}"
         raise DataRefused(
             f"{self.name} {self._problem}; the {self._frames} frames before were read",
-            expected=f"{self._promised} frames" if self._promised > self._frames else "a whole video file",
+            expected=f"{self._promised} frames" if counted > self._frames else "a whole video file",
             remedy="copy it again, or cut the damaged part out with a video editor",
         )
 
-    def _damage(self) -> str | None:
+    def _goes_on(self) -> bool:
+        """Whether frames can be read after the one that could not."""
         with self._lock:
-            if self._closed:
-                return None
-            if any(self._capture.grab() for _ in range(_READS_PAST_DAMAGE)):
-                return "is damaged"
-        container, cut = _container(self.path)
-        if cut:
-            return "was cut short"
-        # Only AVI's count is a promise: an MP4 that was trimmed without re-encoding counts what is not shown too,
-        # and for other formats the count is an estimate from the length of the longest track.
-        return "is damaged" if container == "avi" and self._promised > self._frames else None
+            return not self._closed and any(self._capture.grab() for _ in range(_READS_PAST_DAMAGE))
+
+    def _least(self, container: str) -> float:
+        """The fewest frames there must be: of other formats the count is an estimate from the longest track."""
+        if container == "avi":
+            return self._promised
+        share = shown_share(self.path) if container == "mp4" else None
+        return 0 if share is None else self._promised * share - _FRAMES_OFF
 
 
 def _opened(path: Path) -> Any:
@@ -149,52 +151,3 @@ def _opened(path: Path) -> Any:
         )
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
-
-
-def _container(path: Path) -> tuple[str, bool]:
-    """Name the container and say whether it promises bytes beyond the end of the file."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        start = stream.read(12)
-        if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-            return "avi", int.from_bytes(start[4:8], "little") + 8 > size
-        if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-            return "mp4", _boxes_end(stream, size) > size
-        if start[:4] == b"\x1aE\xdf\xa3":
-            return "matroska", _segment_end(stream) > size
-    return "", False
-
-
-def _boxes_end(stream: BinaryIO, size: int) -> int:
-    """Follow an MP4's outermost boxes to where the last one says it ends."""
-    at = 0
-    while at + _HEADER.size <= size:
-        stream.seek(at)
-        length, _ = _HEADER.unpack(stream.read(_HEADER.size))
-        if length == 1:
-            length = int.from_bytes(stream.read(8), "big")
-        if length < _HEADER.size:  # 0: up to the end of the file; anything else is no box
-            return size
-        at += length
-    return at
-
-
-def _segment_end(stream: BinaryIO) -> int:
-    """Where a Matroska or WebM file says that its segment ends; 0 where it does not say."""
-    stream.seek(4)
-    header = _ebml_size(stream)
-    stream.seek(header or 0, os.SEEK_CUR)
-    if stream.read(4) != b"\x18S\x80g":
-        return 0
-    length = _ebml_size(stream)
-    return 0 if length is None else stream.tell() + length
-
-
-def _ebml_size(stream: BinaryIO) -> int | None:
-    """Read a size of 1 to 8 bytes, its length given by the leading zeros; ``None`` where it is unknown."""
-    first = stream.read(1)
-    if not first or not first[0]:
-        return None
-    extra = 8 - first[0].bit_length()
-    value = int.from_bytes(first + stream.read(extra), "big") & ((1 << 7 * (extra + 1)) - 1)
-    return None if value == (1 << 7 * (extra + 1)) - 1 else value

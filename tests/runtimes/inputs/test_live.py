@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -35,10 +35,10 @@ def live(uri: str, *, wait: bool = False, timeout: float = 5.0, stale_after: flo
 
 
 @pytest.fixture
-def silent_port() -> object:
+def silent_port() -> Iterator[int]:
     """A server that accepts and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+        yield int(server.getsockname()[1])
 
 
 def test_frames_come_as_rgb_with_the_number_and_time_of_their_arrival(mjpeg_server: Start) -> None:
@@ -163,6 +163,26 @@ def test_a_server_that_trickles_is_lost_within_the_timeout() -> None:
             next(iter(source))
         assert time.monotonic() - start < 2
         done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_a_server_that_speaks_no_http_is_told(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with (
+            live(f"http://127.0.0.1:{server.getsockname()[1]}/") as source,
+            pytest.raises(EnvironmentFault, match="ended the connection, or does not speak HTTP"),
+        ):
+            next(iter(source))
         thread.join()
 
 

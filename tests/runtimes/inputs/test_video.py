@@ -96,6 +96,23 @@ def test_an_mp4_with_its_index_in_front_that_was_cut_short_says_so(clips: dict[s
     assert f"at frame {len(reds)}" in str(error)
 
 
+def test_an_mp4_whose_last_frames_are_damaged_says_so(clips: dict[str, bytes], tmp_path: Path) -> None:
+    """No later frame shows where the damage is: only the number of frames in the index does."""
+    data = bytearray(clips[".mp4"])
+    end = data.index(b"moov") - 4
+    data[end * 3 // 4 : end] = bytes(end - end * 3 // 4)
+    reds, error = read(write(tmp_path, ".mp4", bytes(data)))
+    assert 20 < len(reds) < 57
+    assert f"is damaged at frame {len(reds)}" in str(error)
+
+
+def test_an_mp4_that_was_trimmed_without_encoding_it_anew_is_whole(clips: dict[str, bytes], tmp_path: Path) -> None:
+    """As phones do: the index counts all frames, and an edit list shows the last two fifths of them."""
+    reds, error = read(write(tmp_path, ".mp4", trimmed(clips[".mp4"], 36, FRAMES)))
+    assert error is None
+    assert len(reds) == FRAMES - 36
+
+
 def test_an_mp4_that_lost_its_end_is_refused(clips: dict[str, bytes], tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match="cannot be opened as a video"):
         VideoFile(write(tmp_path, ".mp4", clips[".mp4"][: len(clips[".mp4"]) // 2]))
@@ -159,3 +176,26 @@ def with_index_in_front(data: bytes) -> bytes:
         struct.pack_into(">I", moov, entry, struct.unpack_from(">I", moov, entry)[0] + len(moov))
     rest = b"".join(box for kind, box in boxes.items() if kind not in (b"ftyp", b"moov"))
     return boxes[b"ftyp"] + bytes(moov) + rest
+
+
+def trimmed(data: bytes, start: int, frames: int) -> bytes:
+    """Give an MP4's only track an edit list that shows it from a frame on."""
+    index = data.index(b"moov") - 4
+    moov = bytearray(data[index:])
+    scale = struct.unpack_from(">I", moov, moov.index(b"mvhd") + 4 + 12)[0]
+    media = struct.unpack_from(">I", moov, moov.index(b"mdhd") + 4 + 12)[0]
+    edits = struct.pack(">IIIiI", 0, 1, (frames - start) * scale // 25, start * media // 25, 1 << 16)
+    box = struct.pack(">I4sI4s", 16 + len(edits), b"edts", 8 + len(edits), b"elst") + edits
+    track = moov.index(b"trak") - 4
+    if b"edts" in moov:
+        old = moov.index(b"edts") - 4
+        length = struct.unpack_from(">I", moov, old)[0]
+        del moov[old : old + length]
+        grown = len(box) - length
+    else:
+        grown = len(box)
+    header = track + 8 + struct.unpack_from(">I", moov, track + 8)[0]
+    moov[header:header] = box
+    for at in (0, track):
+        struct.pack_into(">I", moov, at, struct.unpack_from(">I", moov, at)[0] + grown)
+    return data[:index] + bytes(moov)
