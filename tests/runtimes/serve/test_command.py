@@ -108,7 +108,7 @@ def test_the_token_is_asked_for_when_one_is_given(person_bundle: Bundle) -> None
 def test_another_host_gets_a_random_token(person_bundle: Bundle) -> None:
     tokens = set()
     for _ in range(2):
-        with serving(person_bundle.path, "--host", "0.0.0.0") as server:  # noqa: S104  # with a token
+        with serving(person_bundle.path, "--host", "0.0.0.0") as server:  # with a token
             (line,) = (line for line in server.said if line.startswith("token: "))
             tokens.add(line.split()[1])
             assert server.ask("GET", "/v2").status == 401

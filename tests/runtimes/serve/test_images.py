@@ -33,7 +33,7 @@ def pictures() -> Task:
 
 @pytest.fixture
 def sentences(tmp_path: Path) -> Task:
-    made = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}, unk_token="[UNK]"))  # noqa: S106  # a word
+    made = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}, unk_token="[UNK]"))  # a word
     made.pre_tokenizer = Whitespace()
     made.save(str(tmp_path / "tokenizer.json"))
     spec = Spec(
