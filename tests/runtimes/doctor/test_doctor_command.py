@@ -57,7 +57,8 @@ def test_a_whole_machine_in_a_shell(person_bundle: Bundle) -> None:
     ]  # fmt: skip
     assert any(line.startswith("  litert ") and "works: 2." in line for line in lines)
     assert any(line.startswith("  onnxruntime:cpu ") and "works: 1." in line for line in lines)
-    assert any(line.strip().startswith(f"edgekit run {person_bundle.path} --engine litert --recipe") for line in lines)
+    # Which engine is the fastest depends on the machine, and on the plug-ins that are installed.
+    assert any(line.strip().startswith(f"edgekit run {person_bundle.path} --engine ") for line in lines)
 
 
 def test_json_for_programs(capsys: Capture, engines: Callable[..., None], person_bundle: Bundle) -> None:
