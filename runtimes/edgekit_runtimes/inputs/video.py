@@ -104,7 +104,11 @@ class VideoFile(FrameSource):
         self._ended = True
         container, cut = container_of(self.path)
         counted = self._least(container)
-        cause = "was cut short" if cut else "is damaged" if self._frames < counted or self._goes_on() else None
+        cause = None
+        if cut and self._frames < self._promised:
+            cause = "was cut short"
+        elif self._frames < counted or self._goes_on():
+            cause = "is damaged"
         if cause is None:
             return
         self._problem = f"{cause} at frame {self._frames}"
