@@ -15,6 +15,8 @@ from edgekit.errors import EnvironmentFault
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
+"""A parent that cannot be made: where a file stands in its place, or in a file system of the kernel's."""
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         EnvironmentFault: The disk is full or not writable; ``path`` is as it was.
     """
-    with _disk_errors(path):
+    with _disk_errors(path, _NO_FOLDER):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
         os.close(handle)
@@ -52,7 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         EnvironmentFault: The disk is full or not writable; ``path`` is as it was.
     """
     path = path.absolute()
-    with _disk_errors(path):
+    with _disk_errors(path, _NO_FOLDER):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -110,9 +112,9 @@ def _umask() -> int:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's disk errors into one EnvironmentFault."""
-    known = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
+def _disk_errors(path: Path, also: frozenset[int] = frozenset()) -> Iterator[None]:
+    """Turn the operating system's disk errors, and some more, into one EnvironmentFault."""
+    known = also | {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
     try:
         yield
     except OSError as error:

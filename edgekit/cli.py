@@ -16,13 +16,25 @@ VERBS = {
     "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
     "inspect": ("edgekit_converters.inspection.cli:inspect", "Show what is inside a model file or a bundle."),
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
-    "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, folders, text or arrays."),
+    "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, videos, cameras, text or arrays."),
+    "demo": ("edgekit_runtimes.demo:demo", "Show a camera with a bundle's answers, live."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),
+    "doctor": (
+        "edgekit_runtimes.doctor.cli:doctor",
+        "Say what this machine has, what is wrong with it, and how to mend it.",
+    ),
+    "bench": ("edgekit_runtimes.bench.cli:bench", "Measure load, latency, memory and operators, honestly."),
+    "serve": ("edgekit_runtimes.serve.cli:serve", "Serve bundles over HTTP with the Open Inference Protocol v2."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
     "tokenizers": "text",
+    "uvicorn": "serve",
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",

@@ -2,8 +2,9 @@
 
 An engine is found by name in the entry-point group ``edgekit.engines``, third parties' and the ones of
 ``edgekit_runtimes`` alike; the latter are also known here by name, because reading the metadata of every installed
-package takes longer than opening a model. Floats at the edge: an engine whose artifact has quantized
-inputs or outputs quantizes and dequantizes them itself.
+package takes longer than opening a model. An engine that runs on several execution providers takes one after a colon:
+``onnxruntime:cuda``, and a device of it after another: ``onnxruntime:cuda:1``. Floats at the edge: an engine whose
+artifact has quantized inputs or outputs quantizes and dequantizes them itself.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class TensorInfo:
 class Engine(ABC):
     """Runs one artifact. Use as a context manager.
 
-    Subclasses set ``name`` and ``formats``, fill ``inputs`` and ``outputs`` in ``__init__`` and write ``_run``.
+    Subclasses set ``name`` and ``formats``, fill ``inputs`` and ``outputs`` in ``__init__`` and write ``_run``. One
+    that names ``providers`` also takes a keyword ``provider``: what follows the first colon of
+    ``NAME:PROVIDER[:DEVICE]``.
 
     Attributes:
         inputs: Input tensors in the artifact's order.
@@ -83,12 +86,22 @@ class Engine(ABC):
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
+    providers: ClassVar[tuple[str, ...]] = ()
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
     @abstractmethod
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Open the artifact. Raises ModelRefused when it cannot be loaded, MissingExtra without its library."""
+
+    @classmethod
+    def available_providers(cls) -> tuple[str, ...]:
+        """Those of `providers` that the installed library has; it may still fail to run one.
+
+        Raises:
+            EnvironmentFault: The library is not installed, or cannot be imported.
+        """
+        return ()
 
     @property
     def version(self) -> str:
@@ -167,11 +180,23 @@ def engine_names() -> list[str]:
 
 
 def engine_class(name: str) -> type[Engine]:
-    """Return the engine registered under a name.
+    """Return the engine registered under a name, which may end in a provider: ``onnxruntime:cuda``.
 
     Raises:
-        EnvironmentFault: No engine of that name; MissingExtra when its module needs a library not installed.
+        EnvironmentFault: No engine or provider of that name; MissingExtra when its module needs a library that is not
+            installed.
     """
+    name, _, provider = name.partition(":")
+    found = _registered(name)
+    if provider and provider.partition(":")[0] not in found.providers:
+        raise EnvironmentFault(
+            f"engine {name!r} has no execution provider {provider!r}",
+            expected=", ".join(f"{name}:{each}" for each in found.providers) or f"--engine {name} alone",
+        )
+    return found
+
+
+def _registered(name: str) -> type[Engine]:
     try:
         if name in BUILT_IN:
             module, _, attribute = BUILT_IN[name].partition(":")
@@ -196,17 +221,21 @@ def open_engine(path: Path, name: str | None = None, *, threads: int | None = No
 
     Args:
         path: A ``.tflite`` or ``.onnx`` file.
-        name: Engine; by default the built-in one for the format (``litert`` or ``onnxruntime``).
+        name: Engine, or engine and execution provider (``onnxruntime:cuda``); by default the built-in engine for the
+            format (``litert`` or ``onnxruntime``).
         threads: Threads of the engine; ``None`` lets it choose.
 
     Raises:
         ModelRefused: The file cannot be loaded, or the engine does not run this format.
-        MissingExtra: The engine's library is not installed.
+        EnvironmentFault: The provider cannot run here; MissingExtra when the engine's library is not installed.
     """
     kind = format_of(path)
-    found = engine_class(name or {"tflite": "litert", "onnx": "onnxruntime"}[kind])
+    name = name or {"tflite": "litert", "onnx": "onnxruntime"}[kind]
+    found = engine_class(name)
     if kind not in found.formats:
         raise ModelRefused(
             f"{path.name} cannot run on {found.name}", expected=f"one of {', '.join(found.formats)} files"
         )
-    return found(path, threads=threads)
+    provider = name.partition(":")[2]
+    options: dict[str, Any] = {"provider": provider} if provider else {}
+    return found(path, threads=threads, **options)

@@ -49,23 +49,39 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
         DataRefused: Missing, not a picture, truncated, damaged or too large; names the file and the cause.
     """
     path = Path(path)
-    data = _file_bytes(path)
+    return decode_image(_file_bytes(path), str(path), max_pixels=max_pixels)
+
+
+def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a photo that is in memory.
+
+    Args:
+        data: The whole file.
+        name: What to call it in messages.
+        max_pixels: Refuse a picture whose header promises more.
+
+    Returns:
+        As `read_image`.
+
+    Raises:
+        DataRefused: Not a picture, truncated, damaged or too large; names the cause.
+    """
     try:
         header = read_header(data)
     except HeaderError as error:
-        raise _refused(path, f"is {error}", len(data)) from error
+        raise _refused(name, f"is {error}", len(data)) from error
     pixels = header.width * header.height
     if pixels <= 0:
-        raise _refused(path, f"is a {header.kind} whose header says {header.width} x {header.height}", len(data))
+        raise _refused(name, f"is a {header.kind} whose header says {header.width} x {header.height}", len(data))
     if pixels > max_pixels:
         raise DataRefused(
-            f"{path} would decode to {header.width} x {header.height} = {pixels} pixels",
+            f"{name} would decode to {header.width} x {header.height} = {pixels} pixels",
             expected=f"at most {max_pixels} pixels",
             remedy="make it smaller first, if it is a photo at all and no decompression bomb",
         )
     image = _decode(data, header)
     if image is None:
-        raise _refused(path, f"cannot be decoded: a damaged or truncated {header.kind}, or an unusual kind", len(data))
+        raise _refused(name, f"cannot be decoded: a damaged or truncated {header.kind}, or an unusual kind", len(data))
     return image
 
 
@@ -84,9 +100,9 @@ def _file_bytes(path: Path) -> bytes:
         raise DataRefused(f"{path} cannot be read: {error.strerror}", expected="a readable picture file") from error
 
 
-def _refused(path: Path, what: str, size: int) -> DataRefused:
+def _refused(name: str | Path, what: str, size: int) -> DataRefused:
     return DataRefused(
-        f"{path} {what} ({size} bytes)",
+        f"{name} {what} ({size} bytes)",
         expected="a whole JPEG, PNG, WebP, BMP, GIF or TIFF file",
         remedy="copy it again or leave it out",
     )

@@ -6,6 +6,7 @@ Defined once and used by calibration, parity, the runtime and serving.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -78,11 +79,36 @@ def normalise(pixels: Array, tensor: TensorSpec, how: Preprocess) -> Array:
         ``(H, W, C)`` or ``(C, H, W)`` in the tensor's dtype.
     """
     plain = how.scale == 1.0 and set(how.mean) == {0.0} and set(how.std) == {1.0}
-    mean, std = np.array(how.mean, np.float32), np.array(how.std, np.float32)
-    values = pixels if plain else (pixels * np.float32(how.scale) - mean) / std
+    values = pixels if plain else _scaled(pixels, how)
     if tensor.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     return np.ascontiguousarray(values, dtype=tensor.dtype)
+
+
+def _scaled(pixels: Array, how: Preprocess) -> Array:
+    """``(x * scale - mean) / std``.
+
+    With values of its own for each channel numpy takes ten times as long as looking up the 256 that a byte can have.
+    """
+    if len(how.mean) == len(how.std) == 1:
+        return _formula(pixels, how.scale, how.mean, how.std)
+    import cv2
+
+    table = _table(how.scale, how.mean, how.std, pixels.shape[2])
+    values: Array = cv2.LUT(np.ascontiguousarray(pixels), table)
+    return values.reshape(pixels.shape)
+
+
+def _formula(pixels: Array, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
+    values: Array = (pixels * np.float32(scale) - np.array(mean, np.float32)) / np.array(std, np.float32)
+    return values
+
+
+@lru_cache(maxsize=16)
+def _table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> Array:
+    """``(1, 256, channels)`` float32."""
+    every = np.repeat(np.arange(256, dtype=np.uint8)[:, None], channels, axis=1)
+    return _formula(every, scale, mean, std)[None]
 
 
 def _channels(image: Array, how: Preprocess) -> Array:

@@ -20,6 +20,7 @@ from samples.demo.run import STEPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEVICE = (ROOT / "docs" / "device.md").read_text(encoding="utf-8")
 
 QUICKER = {
     # Two epochs instead of 25; the accuracy is lower, the files are the same.
@@ -61,7 +62,7 @@ class Block:
         return found
 
 
-BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", README + DEVICE, re.M | re.S)]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def test_the_command_of_the_demo_is_the_one_that_the_demo_runs() -> None:
 def test_commands_that_are_not_run_are_listed_with_a_reason() -> None:
     given = [line for block in BLOCKS if block.language == "bash" for line in block.text.splitlines() if line]
     assert sorted(given) == sorted(NOT_RUN)
-    assert {block.language for block in BLOCKS} == {"bash", "console", "python", "toml"}
+    assert {block.language for block in BLOCKS} == {"bash", "console", "python", "text", "toml"}
 
 
 def test_extras_that_the_readme_installs_exist() -> None:
@@ -199,17 +200,22 @@ def test_a_bundle_holds_what_the_readme_lists(session: list[Ran]) -> None:
     assert shown == {line.partition(":")[0] for line in checked.output.splitlines()}
 
 
-def test_links_and_pictures_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "device.md"], ids=lambda path: path.name)
+def test_links_and_pictures_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)\)", text)
     assert targets
     for target in targets:
-        assert (ROOT / target).exists() or target.startswith("https://"), target
+        assert (document.parent / target).exists() or target.startswith("https://"), target
     anchors = {
-        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", README, re.M)
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
     }
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
-    picture = ROOT / "docs" / "classified.jpg"
-    assert picture.stat().st_size < 150_000
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+@pytest.mark.parametrize("picture", ["classified.jpg", "live-page.png"])
+def test_pictures_are_quick_to_load(picture: str) -> None:
+    assert (ROOT / "docs" / picture).stat().st_size < 200_000
 
 
 def test_the_readme_has_one_place_for_benchmarks() -> None:

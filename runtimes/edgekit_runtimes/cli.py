@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +17,11 @@ from edgekit_runtimes.outputs.records import FORMATS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgekit_runtimes.inputs.frames import FrameSource, SourceStatus
+    from edgekit_runtimes.outputs.jsonl_file import JsonLinesFile
+    from edgekit_runtimes.outputs.sink import Sink
     from edgekit_runtimes.predictor import Predictor
+    from edgekit_runtimes.run import Run
     from edgekit_runtimes.verify import Verdict
 
 _BUNDLE = click.Path(path_type=Path)
@@ -27,13 +31,19 @@ _PIPE_WIDTH = 240
 @click.command()
 @click.argument("bundle", type=_BUNDLE)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@click.option("--engine", help="litert, onnxruntime or a third party's; by default the artifact's own.")
+@click.option(
+    "--engine", help="litert, onnxruntime[:PROVIDER[:DEVICE]] or a third party's; by default the artifact's own."
+)
 @click.option("--recipe", help="Precision; by default the fastest artifact that passed its gate.")
-@click.option("--threads", type=int, help="Threads of the engine.")
+@click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="table by default; jsonl into a file.")
-@click.option("-o", "--output", type=_BUNDLE, help="Write the results to a file, published when the run is over.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Of standard output; table by default.")
+@click.option("-o", "--output", "outputs", multiple=True, metavar="WHERE", help="See above; repeatable; - by default.")
 @click.option("--draw", type=_BUNDLE, help="Folder for copies of the photos with the result written in.")
+@click.option("--wait", is_flag=True, help="Wait for a camera or stream that is not there yet.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds without a frame: open it again.")
+@click.option("--limit", type=click.IntRange(min=1), help="End a camera or stream after so many frames.")
 def run(
     *,
     bundle: Path,
@@ -41,30 +51,109 @@ def run(
     engine: str | None,
     recipe: str | None,
     threads: int | None,
+    batch: int,
     top_k: int | None,
     kind: str | None,
-    output: Path | None,
+    outputs: tuple[str, ...],
     draw: Path | None,
+    wait: bool,
+    timeout: float,
+    limit: int | None,
 ) -> None:
-    """Run a BUNDLE on photos, folders of photos, sentences, text files or .npz arrays.
+    """Run a BUNDLE on photos, videos, cameras, streams, sentences or arrays.
 
-    What cannot be read is reported and skipped; the command then exits with 6.
-    """
-    from edgekit_runtimes.inputs.items import items_for
-    from edgekit_runtimes.outputs.records import records_for
+    \b
+    INPUT for a bundle that takes photos:
+      photo.jpg  folder/  'photos/*.jpg'       each photo, in order
+      clip.mp4                                 each frame, in order
+      camera:0  csi:0                          USB camera; Raspberry Pi or Jetson camera
+      rtsp://HOST/PATH  http://HOST/x.mjpeg    streams; opened again when they are lost
+      -                                        MJPEG on standard input
+    For text: sentences, .txt, .tsv or .jsonl files. For arrays: .npz or .npy.
+
+    \b
+    WHERE:
+      -                             standard output
+      results.jsonl                 a line at once; an interrupted run goes on where it stopped
+      results.csv  results.txt      in place when the run is over
+      copies/  clip.mp4             pictures or a video with the results written in
+      window  page[:PORT]           on the screen; on a live page (page://0.0.0.0:8080 for the network)
+      mqtt://HOST/TOPIC             an MQTT broker, with discovery by Home Assistant
+
+    A camera or stream gives its newest frame: what comes while one is inferred is dropped and counted. It runs until
+    Ctrl-C. What cannot be read is reported and skipped; the command then exits with 6.
+    """  # noqa: D301  click's mark for a paragraph that is not rewrapped
     from edgekit_runtimes.predictor import load
     from edgekit_runtimes.run import Run
+    from edgekit_runtimes.signals import clean_stop
 
-    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor:
+    words = _outputs(outputs, kind, draw)
+    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor, clean_stop():
         _configure(predictor, top_k, draw)
         click.echo(f"{predictor.artifact.file} on {predictor.engine.name} {predictor.engine.version}", err=True)
-        spec = predictor.bundle.spec
-        width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
-        with _stream(output) as stream:
-            records = records_for(kind or ("jsonl" if output else "table"), stream, width)
-            job = Run(predictor, records, draw)
-            job.over(items_for(spec, inputs))
+        live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
+        if live is None and limit is not None:
+            raise UsageError("--limit for files", expected="a camera or stream as INPUT")
+        with _sinks(words, inputs, kind or "table", predictor.bundle.manifest.name) as (sink, grown):
+            job = Run(predictor, sink, threads=threads, batch=batch)
+            if live is None:
+                _over_files(job, inputs, grown)
+            else:
+                _over_frames(job, live, limit)
     job.finish()
+
+
+def _outputs(outputs: tuple[str, ...], kind: str | None, draw: Path | None) -> list[str]:
+    if kind is not None and outputs and "-" not in outputs:
+        raise UsageError(f"--format {kind} with -o {outputs[0]}", expected="-o -, or a file whose ending says its form")
+    return [*(outputs or ["-"]), *([f"{draw}/"] if draw else [])]
+
+
+def _over_files(job: Run, inputs: tuple[str, ...], grown: JsonLinesFile | None) -> None:
+    """Answer files; those that a growing file of results has already are left out, and count as they went."""
+    from edgekit_runtimes.inputs.items import items_for
+    from edgekit_runtimes.signals import Stopped
+
+    items = items_for(job.predictor.bundle.spec, inputs)
+    if grown is not None:
+        job.resume(len(grown.answered) - len(grown.failed), grown.failed.values())
+        items = (item for item in items if item.name not in grown.answered)
+    try:
+        job.over(items)
+    except Stopped as stop:
+        click.echo(f"stopped by {stop} after {job.done + job.refused} inputs", err=True)
+        raise click.exceptions.Exit(stop.code) from None
+
+
+def _over_frames(job: Run, source: FrameSource, limit: int | None) -> None:
+    """Ctrl-C is how a live run ends: no failure."""
+    from edgekit_runtimes.signals import Stopped
+
+    with suppress(Stopped), source:
+        job.live(source, limit=limit)
+    click.echo(f"{source.name}: {_told(source.status, job.done)}", err=True)
+
+
+def _told(status: SourceStatus, done: int) -> str:
+    text = f"{status.frames} frames, {done} answered, {status.dropped} dropped"
+    if status.reconnects:
+        text += f", opened again {status.reconnects} times (longest gap {max(status.gaps, default=0):.1f} s)"
+    return f"{text}: {status.problem}" if status.problem else text
+
+
+def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, timeout: float) -> FrameSource | None:
+    """The camera or stream among the inputs; it is the only one then."""
+    from edgekit_runtimes.inputs.open import open_frames
+
+    if predictor.task.name != "image-classification":
+        return None
+    for word in inputs:
+        source = open_frames(word, wait=wait, timeout=timeout)
+        if source is not None and source.live:
+            if len(inputs) > 1:
+                raise UsageError(f"{source.name} among {len(inputs)} inputs", expected="one camera or stream, alone")
+            return source
+    return None
 
 
 def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
@@ -78,19 +167,28 @@ def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> No
 
 
 @contextmanager
-def _stream(output: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a file that appears when everything is written."""
-    if output is None:
+def _sinks(
+    words: Sequence[str], inputs: tuple[str, ...], kind: str, title: str
+) -> Iterator[tuple[Sink, JsonLinesFile | None]]:
+    """All outputs as one, and the first of them that goes on where an earlier run stopped."""
+    from edgekit_runtimes.outputs.jsonl_file import JsonLinesFile
+    from edgekit_runtimes.outputs.open import open_sink
+    from edgekit_runtimes.outputs.several import Several
+
+    if len(set(words)) < len(words):
+        raise UsageError("an output is given twice", expected="each output once")
+    width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
+    with ExitStack() as opened:
+        sinks = [opened.enter_context(open_sink(word, title=title, width=width, kind=kind)) for word in words]
+        opened.pop_all()
+    with Several(sinks, lambda fault: click.echo(f"lost: {fault}", err=True)) as several:
+        if several.notice:
+            click.echo(several.notice, err=True)
         try:
-            yield sys.stdout
+            yield several, next((sink for sink in sinks if isinstance(sink, JsonLinesFile)), None)
         except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(0) from None
-        return
-    from edgekit.atomic import atomic_file
-
-    with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        yield stream
 
 
 @click.command()

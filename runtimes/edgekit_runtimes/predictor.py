@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekit.binding import BoundEngine
 from edgekit.bundle import Artifact, Bundle
-from edgekit.engine import Engine
+from edgekit.engine import BUILT_IN, Array, Engine, open_engine
 from edgekit.errors import DataRefused
 from edgekit.tasks import Result, Task, task_for
 from edgekit_runtimes.choice import open_artifact
@@ -25,6 +25,7 @@ class Predictor:
         artifact: The artifact that runs.
         engine: The engine that runs it.
         task: What encodes inputs and decodes outputs.
+        runner: The engine under the spec's names.
     """
 
     def __init__(self, bundle: Bundle, artifact: Artifact, engine: Engine, task: Task) -> None:
@@ -32,7 +33,7 @@ class Predictor:
         self.artifact = artifact
         self.engine = engine
         self.task = task
-        self._runner = BoundEngine(engine, bundle.spec, artifact.inputs, artifact.outputs)
+        self.runner = BoundEngine(engine, bundle.spec, artifact.inputs, artifact.outputs)
 
     def predict(self, item: Any) -> Result:
         """Predict on one input.
@@ -61,13 +62,39 @@ class Predictor:
             DataRefused: An input cannot be used.
         """
         feeds = [self.task.encode(item) for item in items]
-        if not feeds:
-            return []
-        if len(feeds) == 1:
-            return self.task.decode(self._runner.run(feeds[0]))
-        return self.task.decode(
-            self._runner.run({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]})
-        )
+        return self.task.decode(self.runner.run(_joined(feeds))) if feeds else []
+
+    def results(self, runner: BoundEngine, feeds: Sequence[Mapping[str, Array]]) -> list[Result]:
+        """Infer encoded inputs of one sample each on an engine of one's own, and decode; any thread may call it.
+
+        Args:
+            runner: The engine: `runner`, or that of a `copy`. It serves one thread at a time.
+            feeds: What the task made of the inputs.
+
+        Returns:
+            One result an input.
+
+        Raises:
+            DataRefused: The engine fails on them, or an input held more than one sample.
+        """
+        found = self.task.decode(runner.run(_joined(feeds)))
+        if len(found) != len(feeds):
+            raise DataRefused(f"an input of {len(found)} samples", expected="one sample")
+        return found
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether a built-in engine runs the artifact on the CPU."""
+        return self.engine.name in BUILT_IN and "CPU" in str(getattr(self.engine, "provider", "CPU"))
+
+    def copy(self, *, threads: int | None = None) -> Predictor:
+        """Open the artifact once more, on the same engine.
+
+        Args:
+            threads: Threads of the engine; ``None`` lets it choose.
+        """
+        path = self.bundle.file(self.artifact.file)
+        return Predictor(self.bundle, self.artifact, open_engine(path, self.engine.name, threads=threads), self.task)
 
     def close(self) -> None:
         """Release the engine."""
@@ -80,6 +107,12 @@ class Predictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _joined(feeds: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
+    if len(feeds) == 1:
+        return feeds[0]
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
 def load(

@@ -2,77 +2,136 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from edgekit.errors import DataRefused, PartialFailure, UsageError
-from edgekit.tasks import Result
+from edgekit.errors import DataRefused, EdgeKitError, PartialFailure
+from edgekit_runtimes.inputs.frames import Frame, FrameSource
 from edgekit_runtimes.inputs.items import Item
-from edgekit_runtimes.outputs.records import Records
+from edgekit_runtimes.outputs.sink import Answer, Sink
+from edgekit_runtimes.pipeline import answered
 from edgekit_runtimes.predictor import Predictor
+
+_RATE_SECONDS = 3.0
+_LISTED = 1000
+
+
+class Rate:
+    """Events a second over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def tick(self) -> float:
+        """Count an event; return the present rate, 0 for the first."""
+        now = time.monotonic()
+        self._times.append(now)
+        while now - self._times[0] > _RATE_SECONDS and len(self._times) > 2:
+            self._times.popleft()
+        span = now - self._times[0]
+        return (len(self._times) - 1) / span if span > 0 else 0.0
 
 
 @dataclass
 class Run:
-    """Predicts item by item and remembers what failed.
+    """Answers inputs and remembers what failed.
 
     Attributes:
         predictor: What answers.
-        records: Where results go.
-        draw: Folder for annotated copies of the photos; ``None`` draws nothing.
-        done: Number of items with a result.
-        failed: Refusals, in order.
+        sink: Where answers go.
+        threads: Threads of an engine, where that was asked for.
+        batch: Inputs given to the engine at once.
+        done: Number of inputs with a result.
+        refused: Number of inputs without one.
+        failed: Their refusals, in order; the first thousand.
     """
 
     predictor: Predictor
-    records: Records
-    draw: Path | None = None
+    sink: Sink
+    threads: int | None = None
+    batch: int = 1
     done: int = 0
-    failed: list[DataRefused] = field(default_factory=list)
-    _drawn: set[Path] = field(default_factory=set)
+    refused: int = 0
+    failed: list[EdgeKitError] = field(default_factory=list)
+    _rate: Rate = field(default_factory=Rate)
+
+    def resume(self, done: int, failed: Iterable[str]) -> None:
+        """Count inputs that an earlier run has dealt with.
+
+        Args:
+            done: Inputs with a result.
+            failed: Why the others have none.
+        """
+        self.done += done
+        for error in failed:
+            self._count(DataRefused(error))
 
     def over(self, items: Iterable[Item]) -> None:
-        """Predict on every item."""
-        for item in items:
-            try:
-                self._one(item)
-                self.done += 1
-            except DataRefused as error:  # noqa: PERF203  # one bad item must not end the run
-                self.failed.append(error)
-                self.records.failure(item.name, error)
+        """Answer every input, in order, until the sink asks for the end."""
+        outcomes = answered(
+            self.predictor, items, threads=self.threads, batch=self.batch, pictures=self.sink.wants_pictures
+        )
+        for outcome in outcomes:
+            name = outcome.item.name
+            if outcome.error is not None or outcome.result is None:
+                self._refused(name, outcome.error or DataRefused(f"{name} has no result"))
+            else:
+                self._answer(
+                    Answer(name, outcome.result, outcome.picture, rate=self._rate.tick(), inside=outcome.item.inside)
+                )
+            if self.sink.stopped:
+                outcomes.close()
+                return
+
+    def live(self, source: FrameSource, *, limit: int | None = None) -> None:
+        """Answer the newest frame of a live source, again and again.
+
+        Args:
+            source: The source; it is closed by its owner.
+            limit: Frames to answer; ``None`` goes on until the source is closed, the sink asks for the end, or the
+                source is lost for good.
+        """
+        begun = self.done + self.refused
+        for frame in source:
+            self._frame(source, frame)
+            if self.sink.stopped or (limit is not None and self.done + self.refused - begun >= limit):
+                return
+
+    def _frame(self, source: FrameSource, frame: Frame) -> None:
+        name = f"{source.name} frame {frame.number}"
+        try:
+            result = self.predictor.predict(frame.picture)
+        except DataRefused as error:
+            self._refused(name, error)
+            return
+        age = time.monotonic() - frame.captured
+        picture = frame.picture if self.sink.wants_pictures else None
+        dropped = source.status.dropped
+        self._answer(Answer(name, result, picture, time.time() - age, age, self._rate.tick(), dropped))
+
+    def _answer(self, answer: Answer) -> None:
+        try:
+            self.sink.answer(answer)
+            self.done += 1
+        except DataRefused as error:
+            self._refused(answer.name, error)
+
+    def _refused(self, name: str, error: DataRefused) -> None:
+        self._count(error)
+        self.sink.failure(name, error)
+
+    def _count(self, error: DataRefused) -> None:
+        self.refused += 1
+        if len(self.failed) < _LISTED:
+            self.failed.append(error)
 
     def finish(self) -> None:
         """Raise what went wrong: the refusal of a single item itself, otherwise PartialFailure listing each."""
         if not self.failed:
             return
-        if len(self.failed) == 1 and self.done == 0:
+        if self.refused == 1 and self.done == 0:
             raise self.failed[0]
         listed = "".join(f"\n  {error.received}" for error in self.failed)
-        raise PartialFailure(f"{len(self.failed)} of {len(self.failed) + self.done} inputs failed:{listed}")
-
-    def _one(self, item: Item) -> None:
-        value = item.load()
-        if self.draw is None:
-            self.records.result(item.name, self.predictor.predict(value))
-            return
-        from edgekit.images import read_image
-
-        picture = read_image(value)
-        result = self.predictor.predict(picture)
-        self._write_copy(self.draw, item, picture, result)
-        self.records.result(item.name, result)
-
-    def _write_copy(self, folder: Path, item: Item, picture: Any, result: Result) -> None:
-        from edgekit_runtimes.outputs.pictures import annotate, result_lines, write_picture
-
-        path = folder / (item.inside or Path(item.name)).with_suffix(".jpg")
-        number = 2
-        while path in self._drawn:
-            path = path.with_name(f"{path.stem}-{number}.jpg")
-            number += 1
-        if path.resolve() == Path(item.name).resolve():
-            raise UsageError(f"--draw {folder} would overwrite {item.name}", expected="another folder")
-        self._drawn.add(path)
-        write_picture(path, annotate(picture, result_lines(result)))
+        raise PartialFailure(f"{self.refused} of {self.refused + self.done} inputs failed:{listed}")

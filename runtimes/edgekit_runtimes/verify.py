@@ -81,7 +81,7 @@ def verify_artifact(bundle: Bundle, artifact: Artifact, engine: str | None = Non
     try:
         with EngineProcess(bundle.file(artifact.file), engine) as runner:
             label = f"{runner.name} {runner.version}"
-            here = _parity(
+            here = golden_parity(
                 bundle.spec, BoundEngine(runner, bundle.spec, artifact.inputs, artifact.outputs), inputs, reference
             )
     except MissingExtra as error:
@@ -111,7 +111,9 @@ def _allowed(artifact: Artifact, recorded: OutputParity | None, here: OutputPari
     return recorded is not None and here.relative_l2 <= allowed_relative_l2(artifact.recipe, recorded.relative_l2)
 
 
-def _parity(spec: Spec, runner: BoundEngine, inputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Parity:
+def golden_parity(
+    spec: Spec, runner: BoundEngine, inputs: Mapping[str, Array], reference: Mapping[str, Array]
+) -> Parity:
     """Compare sample by sample, as the conversion did: some artifacts hold a batch of one."""
     # As the tasks decide, without opening one: the tokenizer of a text task is not needed for a proof.
     decides = spec.task != "tensors" or spec.labels is not None

@@ -80,3 +80,11 @@ def test_a_full_disk_is_an_environment_fault(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.exit_code == 5
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("inside", ["file/out.json", "file/deeper/out.json", "/proc/nowhere/out.json"])
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("here already", encoding="utf-8")
+    with pytest.raises(EnvironmentFault, match="cannot write"), atomic_file(tmp_path / inside):
+        pass
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "here already"

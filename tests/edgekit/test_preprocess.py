@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from edgekit.errors import SpecRefused
-from edgekit.preprocess import encode_image, place
+from edgekit.preprocess import encode_image, normalise, place
 from edgekit.presets import PRESETS, preset
 from edgekit.spec import Preprocess, TensorSpec
 
@@ -91,3 +91,20 @@ def test_a_photo_that_does_not_fit_is_refused() -> None:
 def test_integer_input_keeps_pixels() -> None:
     tensor = TensorSpec("x", (1, 300, 400, 3), "uint8", "NHWC")
     assert np.array_equal(encode_image(photo(), tensor, Preprocess())[0], photo())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.5,), (0.2, 0.3, 0.4)), ((0.1,), (0.7,)), ((127.0,), (128.0,))],
+)
+def test_scaled_pixels_are_the_formulas_to_the_bit(
+    channels: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    mean, std = mean[:channels], std[:channels]
+    how = Preprocess(scale=1 / 255, mean=mean, std=std)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, channels), np.uint8)
+    got = normalise(pixels[::-1], TensorSpec("image", (1, 40, 30, channels), layout="NHWC"), how)
+    want = (pixels[::-1] * np.float32(1 / 255) - np.array(mean, np.float32)) / np.array(std, np.float32)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, want)

@@ -60,7 +60,7 @@ def test_the_licence_is_the_whole_text(wheel: Path) -> None:
 
 def test_heavy_stacks_are_extras(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        "all", "convert", "demo", "dev", "litert", "onnxruntime", "text",
+        "all", "convert", "demo", "dev", "litert", "mqtt", "onnxruntime", "openvino", "plot", "serve", "text",
     }  # fmt: skip
     requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     always = {item.name for item in requirements if item.marker is None or "extra" not in str(item.marker)}
@@ -75,4 +75,5 @@ def test_the_command_and_the_engines_are_entry_points(wheel: Path) -> None:
     assert dict(parser["edgekit.engines"]) == {
         "litert": "edgekit_runtimes.engines.litert:LiteRTEngine",
         "onnxruntime": "edgekit_runtimes.engines.onnxruntime:OnnxRuntimeEngine",
+        "openvino": "edgekit_runtimes.engines.openvino:OpenVinoEngine",
     }

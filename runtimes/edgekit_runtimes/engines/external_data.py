@@ -57,6 +57,15 @@ def check_external_data(path: Path) -> None:
             ) from error
 
 
+def external_files(path: Path) -> list[Path]:
+    """Return the files that a model's external data lies in, each once. The model has been checked."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data.find(b"location") < 0:
+            return []
+        found = {entries.get("location", "") for _, entries in _external_tensors(data, "model", (0, len(data)), 0)}
+    return [path.parent / location for location in sorted(found)]
+
+
 def _external_tensors(data: mmap.mmap, kind: str, window: _Window, depth: int) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield name and external data entries of every tensor that has any."""
     if depth > _MAX_DEPTH:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,11 +19,19 @@ from edgekit_runtimes.engines.common import (
     thread_count,
 )
 from edgekit_runtimes.engines.external_data import check_external_data
+from edgekit_runtimes.engines.io_quantization import parse_io_quantization
+from edgekit_runtimes.engines.providers import (
+    CPU,
+    PROVIDERS,
+    Provider,
+    announce_build,
+    check_placement,
+    placement,
+)
 from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION, int8_saturates
 
-CPU = "CPUExecutionProvider"
-
 _ERRORS_ONLY = 3
+_RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -41,18 +47,23 @@ class OnnxRuntimeEngine(Engine):
     Args:
         path: The file; its external data must lie beside it.
         threads: Threads inside an operator; ``None`` lets the engine choose.
-        provider: Execution provider. It runs the model or the engine refuses; operators that it does not know run
-            on the CPU, which ONNX Runtime always adds.
+        provider: Execution provider, ``cuda``, ``cuda:1`` or ``CUDAExecutionProvider``. It runs the model or the
+            engine refuses; operators that it does not know run on the CPU, which ONNX Runtime always adds, and their
+            number is said on standard error.
         x64_quant_precision: Whether to compute int8 sums on x86-64 with exact instructions that are slower; ``None``
             does so where the fast ones saturate (AVX2 or AVX-512 without VNNI), ``False`` gives wrong sums there.
 
     Attributes:
+        name: ``onnxruntime`` on the CPU, ``onnxruntime:PROVIDER[:DEVICE]`` elsewhere.
         provider: Execution provider that runs.
+        nodes: Execution provider -> nodes of the graph that it runs; ``None`` on the CPU, which runs them all, and
+            where the library does not say.
         x64_quant_precision: Whether the exact instructions were asked for.
     """
 
     name: ClassVar[str] = "onnxruntime"
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
+    providers: ClassVar[tuple[str, ...]] = tuple(PROVIDERS)
 
     def __init__(
         self,
@@ -62,27 +73,59 @@ class OnnxRuntimeEngine(Engine):
         provider: str = CPU,
         x64_quant_precision: bool | None = None,
     ) -> None:
+        asked = Provider.named(provider)
         artifact_size(path)
         check_external_data(path)
         self.path = path
         self._library = _library()
         self.x64_quant_precision = int8_saturates(self._library) if x64_quant_precision is None else x64_quant_precision
-        self._session: Any = self._open(provider, thread_count(threads))
-        self.provider = _running_provider(self._session, provider)
+        self._session: Any = self._open(asked, thread_count(threads))
+        self.provider = _running_provider(self._session, asked.name)
+        self.nodes = None if asked.name == CPU else placement(self._session)
+        check_placement(asked, path, self.nodes)
+        self.name = asked.label  # type: ignore[misc]  # the provider is part of what runs
         quantized = _io_quantization(path, self._session)
         self.inputs = tuple(_tensor_info(path, node, quantized) for node in self._session.get_inputs())
         self.outputs = tuple(_tensor_info(path, node, quantized) for node in self._session.get_outputs())
         self._output_names = [info.name for info in self.outputs]
+
+    @classmethod
+    def available_providers(cls) -> tuple[str, ...]:
+        """Short names of the execution providers that the installed library was built with.
+
+        Raises:
+            MissingExtra: It is not installed; EnvironmentFault when it cannot be imported.
+        """
+        built = _library().get_available_providers()
+        return tuple(name for name, full in PROVIDERS.items() if full in built)
 
     @property
     def version(self) -> str:
         """Version of ONNX Runtime."""
         return str(self._library.__version__)
 
-    def _open(self, provider: str, threads: int) -> Any:
+    def _open(self, asked: Provider, threads: int) -> Any:
         available = self._library.get_available_providers()
-        if provider not in available:
-            raise EnvironmentFault(f"ONNX Runtime here has no {provider}", expected=" or ".join(available))
+        asked.check(available)
+        chain = asked.chain(self.path, threads, available, self.version)
+        options = self._options(threads)
+        if asked.name != CPU:
+            options.add_session_config_entry(_RECORD_PLACEMENT, "1")
+        asked.configure(options)
+        announce_build(asked, self.path, chain)
+        try:
+            # Without its fallback, which would print to standard output and open the model on the CPU.
+            return self._library.InferenceSession(str(self.path), options, providers=chain, enable_fallback=0)
+        except Exception as error:  # its errors share no base class below Exception
+            if asked.name != CPU and self._opens_on_cpu():
+                raise EnvironmentFault(
+                    f"{asked.name} cannot run {self.path.name} here: {reason(error)}",
+                    expected="a provider whose libraries and device are there",
+                    remedy=f"install what {asked.name} needs; edgekit doctor tries every provider",
+                ) from error
+            raise cannot_load(self.path, "ONNX Runtime", error) from error
+
+    def _options(self, threads: int) -> Any:
         options = self._library.SessionOptions()
         options.graph_optimization_level = self._library.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads
@@ -90,10 +133,15 @@ class OnnxRuntimeEngine(Engine):
         options.log_severity_level = _ERRORS_ONLY
         if self.x64_quant_precision:
             options.add_session_config_entry(X64_QUANT_PRECISION, "1")
+        return options
+
+    def _opens_on_cpu(self) -> bool:
+        """Tell whether the file is one that ONNX Runtime opens: then it was the provider that failed."""
         try:
-            return self._library.InferenceSession(str(self.path), options, providers=[provider])
-        except Exception as error:  # its errors share no base class below Exception
-            raise cannot_load(self.path, "ONNX Runtime", error) from error
+            self._library.InferenceSession(str(self.path), self._options(1), providers=[CPU])
+        except Exception:  # its errors share no base class below Exception
+            return False
+        return True
 
     def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
         if self._session is None:
@@ -131,7 +179,7 @@ def _running_provider(session: Any, wanted: str) -> str:
         raise EnvironmentFault(
             f"ONNX Runtime runs on {running[0]}",
             expected=wanted,
-            remedy=f"install what {wanted} needs, or ask for {running[0]}",
+            remedy=f"install what {wanted} needs; edgekit doctor tries every provider",
         )
     return wanted
 
@@ -141,14 +189,7 @@ def _io_quantization(path: Path, session: Any) -> dict[str, tuple[float, int]]:
     text = session.get_modelmeta().custom_metadata_map.get(ONNX_IO_METADATA)
     if text is None:
         return {}
-    try:
-        stored = json.loads(text)
-        found = {str(name): (float(entry["scale"]), int(entry["zero_point"])) for name, entry in stored.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelRefused(f"{path}: metadata {ONNX_IO_METADATA!r} is damaged: {text[:80]!r}") from error
-    if not all(math.isfinite(scale) and scale > 0 for scale, _ in found.values()):
-        raise ModelRefused(f"{path}: metadata {ONNX_IO_METADATA!r} has a scale that is not positive")
-    return found
+    return parse_io_quantization(path, text)
 
 
 def _tensor_info(path: Path, node: Any, quantized: Mapping[str, tuple[float, int]]) -> TensorInfo:

@@ -1,6 +1,7 @@
 """What a person names on the command line, one item at a time, as the task takes it.
 
-- photos: files, and folders with everything below them, sorted by name;
+- photos: files, folders with everything below them, and patterns such as ``'photos/*.jpg'``, sorted by name;
+- videos: every frame, in order;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
 - arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
@@ -8,7 +9,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,8 @@ from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
 from edgekit.spec import Spec
+from edgekit_runtimes.inputs.frames import FrameSource
+from edgekit_runtimes.inputs.open import open_frames
 
 _TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
 
@@ -53,15 +58,41 @@ def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
 
 def _photos(word: str) -> Iterator[Item]:
     path = Path(word)
-    if not path.is_dir():
+    if path.is_dir():
+        yield from _folder(path)
+    elif any(sign in word for sign in "*?[") and not path.exists():
+        yield from _matching(word)
+    elif (source := open_frames(word)) is not None:
+        yield from _frames(source)
+    else:
         yield Item(word, lambda: path, Path(path.name))
-        return
+
+
+def _folder(path: Path) -> Iterator[Item]:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
         refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
-        yield Item(word, _raiser(refusal))
+        yield Item(str(path), _raiser(refusal))
     for file in files:
         yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
+
+
+def _matching(pattern: str) -> Iterator[Item]:
+    files = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
+    if not files:
+        yield Item(pattern, _raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
+    for file in files:
+        yield from _photos(file)
+
+
+def _frames(source: FrameSource) -> Iterator[Item]:
+    """Frames of a video; what makes it unreadable from some frame on is an item of its own."""
+    with source:
+        try:
+            for frame in source:
+                yield Item(f"{source.name} frame {frame.number}", lambda frame=frame: frame.picture)  # type: ignore[misc]
+        except DataRefused as error:
+            yield Item(source.name, _raiser(error))
 
 
 def _sentences(word: str) -> Iterator[Item]:

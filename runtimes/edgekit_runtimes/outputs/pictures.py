@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgekit.atomic import atomic_file
 from edgekit.errors import DataRefused
 from edgekit.tasks import Result
+from edgekit_runtimes.outputs.sink import Answer
 
 Picture = NDArray[np.uint8]
 
@@ -57,6 +58,29 @@ def annotate(picture: Picture, lines: Sequence[str]) -> Picture:
         color = _BEST if number == 0 else _OTHERS
         cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
     return canvas
+
+
+def drawn(answer: Answer) -> Picture:
+    """Return a copy of an answer's picture with its result written in.
+
+    Returns:
+        ``(height, width, 3)`` uint8, RGB.
+
+    Raises:
+        DataRefused: The input is no picture.
+    """
+    return annotate(picture_of(answer), result_lines(answer.result))
+
+
+def picture_of(answer: Answer) -> Picture:
+    """Return an answer's picture. Raises DataRefused when the input is none."""
+    if answer.picture is None:
+        raise DataRefused(
+            f"{answer.name}: there is no picture to draw",
+            expected="a bundle that takes photos",
+            remedy="write the results as a table, JSON lines or CSV",
+        )
+    return answer.picture
 
 
 def write_picture(path: Path, picture: Picture) -> None:

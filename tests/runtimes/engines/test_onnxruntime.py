@@ -14,7 +14,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as library_errors
 
 from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused
 from edgekit_runtimes.engines.external_data import check_external_data
-from edgekit_runtimes.engines.onnxruntime import CPU, OnnxRuntimeEngine
+from edgekit_runtimes.engines.onnxruntime import OnnxRuntimeEngine
+from edgekit_runtimes.engines.providers import CPU
 
 ERRORS = sorted(
     (

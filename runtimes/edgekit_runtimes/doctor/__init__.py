@@ -1,0 +1,1 @@
+"""`edgekit doctor`: what a machine has, what is wrong with it, and how to mend it."""

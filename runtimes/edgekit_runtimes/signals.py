@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM: the first ends a run cleanly, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user or the system asked for the end.
+
+    Args:
+        number: Number of the signal.
+
+    Attributes:
+        code: Exit code of a process that a signal ends, ``128 + number``.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+@contextmanager
+def clean_stop() -> Iterator[None]:
+    """Raise `Stopped` in the main thread at the first signal meanwhile; end the process at the second.
+
+    In any other thread signals cannot be received and nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
