@@ -69,7 +69,7 @@ class PageServer(ThreadingHTTPServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own; beyond `MAX_CONNECTIONS` it is closed."""
@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
             return True
         host = self.headers.get("Host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        return name in _LOCAL_NAMES or name == str(self.server.server_address[0])
+        return name in (*_LOCAL_NAMES, self.server.server_name)
 
     def _may_enter(self, given: str) -> bool:
         if self.server.token is None:
@@ -260,7 +260,7 @@ class Handler(BaseHTTPRequestHandler):
         """Whether the viewer has closed the connection while there was nothing to send."""
         try:
             self.connection.setblocking(False)
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
+            return not self.connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         finally:

@@ -82,7 +82,7 @@ class VideoFile(Sink):
         self._temporary = self._stack.enter_context(atomic_file(self.path))
         height, width = picture.shape[:2]
         self._size = (width - width % 2, height - height % 2)  # the codecs halve the colour's resolution
-        codec = cv2.VideoWriter_fourcc(*CODECS[self.path.suffix.lower()])
+        codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         writer = cv2.VideoWriter(str(self._temporary), codec, self.rate, self._size)
         if not writer.isOpened():
             fault = self._fault("cannot be opened")

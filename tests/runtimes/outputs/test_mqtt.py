@@ -54,7 +54,7 @@ class Listener:
 
     def retained(self) -> dict[str, str]:
         """Return what the broker had kept, topic -> text."""
-        found = {}
+        found: dict[str, str] = {}
         while True:
             try:
                 topic, text, kept = self._heard.get(timeout=0.3)
