@@ -69,7 +69,7 @@ def test_spec_without_tensors_has_no_task() -> None:
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
     words = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "film": 4}
-    made = Tokenizer(WordLevel(words, unk_token="[UNK]"))  # noqa: S106
+    made = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     made.pre_tokenizer = Whitespace()
     made.save(str(tmp_path / "tokenizer.json"))
     return tmp_path

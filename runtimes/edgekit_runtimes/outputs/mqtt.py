@@ -67,6 +67,11 @@ class Mqtt(Sink):
         self._worker.start()
         self.notice = f"publishing to {address}"
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there, as far as is known."""
+        return self._connected
+
     def answer(self, answer: Answer) -> None:
         """Queue one result if it is due. Raises DataRefused when a number is not finite, which JSON cannot carry."""
         best = getattr(answer.result, "best", None)

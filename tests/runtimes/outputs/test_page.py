@@ -23,6 +23,7 @@ from edgekit_runtimes.outputs import page_server
 from edgekit_runtimes.outputs.newest import Newest, temperature
 from edgekit_runtimes.outputs.page import Page
 from edgekit_runtimes.outputs.sink import Answer
+from tests.runtimes.outputs.waiting import eventually
 
 AnswerMaker = Callable[..., Answer]
 
@@ -102,15 +103,6 @@ class Viewer:
 def watch(page: Page) -> Iterator[Callable[..., Viewer]]:
     with ExitStack() as stack:
         yield lambda **more: stack.enter_context(closing(Viewer(page, **more)))
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(500):
-        if condition():
-            return
-        pause.wait(0.02)
-    pytest.fail("it did not come to pass in 10 s")
 
 
 def test_the_address_has_the_real_port(page: Page) -> None:
