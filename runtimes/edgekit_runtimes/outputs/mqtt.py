@@ -177,7 +177,9 @@ class Mqtt(Sink):
                     self.dropped += len(self._queue)
                     return
                 text = self._queue.popleft()
-            self.dropped += not self._publish(text)
+            lost = not self._publish(text)
+            with self._changed:
+                self.dropped += lost
 
     def _publish(self, text: str) -> bool:
         """Publish one result; False when it was lost with the connection or at the end."""
