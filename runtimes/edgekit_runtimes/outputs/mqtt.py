@@ -67,6 +67,11 @@ class Mqtt(Sink):
         self._worker.start()
         self.notice = f"publishing to {address}"
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there, as far as is known."""
+        return self._connected
+
     def answer(self, answer: Answer) -> None:
         """Queue one result if it is due. Raises DataRefused when a number is not finite, which JSON cannot carry."""
         best = getattr(answer.result, "best", None)
@@ -99,10 +104,7 @@ class Mqtt(Sink):
         if self._connected:
             said = self._client.publish(self.address.availability, "offline", 1, retain=True)
             _wait(lambda: said.wait_for_publish(1.0))
-        self._client.disconnect()
-        stop = threading.Thread(target=self._client.loop_stop, daemon=True)  # it may be resolving a name
-        stop.start()
-        stop.join(1.0)
+        self._end()
         if self.address.qos and self.dropped:
             raise EnvironmentFault(
                 f"{self.dropped} results did not reach {self.address}",
@@ -127,9 +129,16 @@ class Mqtt(Sink):
         with self._changed:
             answered = self._changed.wait_for(lambda: self._connected or bool(self._refusal), _CONNECT)
         if not self._connected:
-            self._client.disconnect()
-            self._client.loop_stop()
+            self._end()
             raise self._fault(f"refuses: {self._refusal}" if answered else f"did not answer in {_CONNECT:.0f} s")
+
+    def _end(self) -> None:
+        self._client.disconnect()
+        stop = threading.Thread(target=self._client.loop_stop, daemon=True)  # it may be resolving a name
+        stop.start()
+        stop.join(1.0)
+        # The client closes its own sockets when it is deleted, which a cycle through these would put off.
+        self._client.on_connect = self._client.on_disconnect = None
 
     def _fault(self, what: str) -> EdgeKitError:
         return EnvironmentFault(
@@ -172,7 +181,9 @@ class Mqtt(Sink):
                     self.dropped += len(self._queue)
                     return
                 text = self._queue.popleft()
-            self.dropped += not self._publish(text)
+            lost = not self._publish(text)
+            with self._changed:
+                self.dropped += lost
 
     def _publish(self, text: str) -> bool:
         """Publish one result; False when it was lost with the connection or at the end."""

@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
             return True
         host = self.headers.get("Host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        return name in _LOCAL_NAMES or name == str(self.server.server_address[0])
+        return name in (*_LOCAL_NAMES, self.server.server_name)
 
     def _may_enter(self, given: str) -> bool:
         if self.server.token is None:

@@ -61,8 +61,12 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        try:
+            self.call("Browser.close")  # it leaves nothing in the temporary folder then
+            self._process.wait(5)
+        except (AssertionError, OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
         os.close(self._commands)
         os.close(self._answers)
 
@@ -93,7 +97,7 @@ class Browser:
         """Call the browser and wait for its answer; what it logs meanwhile is kept in `messages`."""
         self._number += 1
         command: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session and not method.startswith("Target."):
+        if self._session and not method.startswith(("Target.", "Browser.")):
             command["sessionId"] = self._session
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         end = time.monotonic() + self._patience

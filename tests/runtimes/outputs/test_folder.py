@@ -24,7 +24,7 @@ def test_pictures_are_annotated_and_none_is_lost(
             sink.answer(make_answer(name, picture=frames[5]))
     names = sorted(path.name for path in (tmp_path / "copies").iterdir())
     assert names == ["a-2.jpg", "a.jpg", "clip.mp4 frame 3.jpg"]
-    copy = cv2.imread(str(tmp_path / "copies" / "a.jpg"))
+    copy = np.asarray(cv2.imread(str(tmp_path / "copies" / "a.jpg")))
     assert copy.max() > 200  # the letters
     assert (frames[5] == 60).all()
 

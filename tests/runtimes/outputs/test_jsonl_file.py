@@ -27,7 +27,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def whole(path: Path, make_answer: AnswerMaker) -> bytes:
     """Three lines, which are in the file too."""
-    with JsonLinesFile(path) as sink:
+    sink = JsonLinesFile(path)
+    with sink:
         sink.answer(make_answer("a.jpg"))
         sink.failure("bad.jpg", DataRefused("bad.jpg is empty"))
         sink.answer(make_answer("été.jpg"))
@@ -39,7 +40,8 @@ def inputs(path: Path) -> list[str]:
 
 
 def test_each_line_is_there_at_once(path: Path, make_answer: AnswerMaker) -> None:
-    with JsonLinesFile(path) as sink:
+    sink = JsonLinesFile(path)
+    with sink:
         assert sink.notice == ""
         sink.answer(make_answer("a.jpg"))
         assert inputs(path) == ["a.jpg"]
@@ -51,7 +53,8 @@ def test_a_cut_anywhere_is_mended_and_gone_on_from(path: Path, whole: bytes, mak
     names = ["a.jpg", "bad.jpg", "été.jpg"]
     for size in range(len(whole) + 1):
         path.write_bytes(whole[:size])
-        with JsonLinesFile(path) as sink:
+        sink = JsonLinesFile(path)
+        with sink:
             # A line that lacks nothing but its end is whole.
             done = whole[: size + 1].count(b"\n")
             assert sink.answered == set(names[:done])
@@ -63,7 +66,8 @@ def test_a_cut_anywhere_is_mended_and_gone_on_from(path: Path, whole: bytes, mak
 
 
 def test_failures_are_known_again(path: Path, whole: bytes) -> None:
-    with JsonLinesFile(path) as sink:
+    sink = JsonLinesFile(path)
+    with sink:
         assert sink.failed == {"bad.jpg": "bad.jpg is empty"}
         assert "goes on after 3 inputs" in sink.notice
     assert path.read_bytes() == whole
@@ -71,7 +75,8 @@ def test_failures_are_known_again(path: Path, whole: bytes) -> None:
 
 def test_zeros_after_a_power_cut_are_cut_off(path: Path, whole: bytes) -> None:
     path.write_bytes(whole + b'{"input": "n' + bytes(100))
-    with JsonLinesFile(path) as sink:
+    sink = JsonLinesFile(path)
+    with sink:
         assert sink.repaired == 112
     assert path.read_bytes() == whole
 
@@ -88,7 +93,8 @@ def test_a_disk_that_fills_up_leaves_whole_lines(
     path: Path, whole: bytes, make_answer: AnswerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system writes a part and then has no space left, as a real full disk does."""
-    write, parts = os.write, []
+    write = os.write
+    parts: list[memoryview] = []
 
     def nearly_full(handle: int, data: memoryview) -> int:
         if parts:
@@ -141,7 +147,8 @@ def test_two_processes_and_a_sigkill(path: Path, make_answer: AnswerMaker) -> No
         with pytest.raises(EnvironmentFault, match="written by another process"):
             JsonLinesFile(path)
         process.kill()
-    with JsonLinesFile(path) as sink:
+    sink = JsonLinesFile(path)
+    with sink:
         count = len(sink.answered)
         sink.answer(make_answer("after.jpg"))
     assert count > 20

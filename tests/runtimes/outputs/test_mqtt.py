@@ -21,6 +21,7 @@ from edgekit.tasks.tensors import Arrays
 from edgekit_runtimes.outputs.mqtt import QUEUE, Mqtt
 from edgekit_runtimes.outputs.mqtt_address import parse_address
 from edgekit_runtimes.outputs.sink import Answer
+from tests.runtimes.outputs.waiting import eventually
 
 AnswerMaker = Callable[..., Answer]
 
@@ -54,7 +55,7 @@ class Listener:
 
     def retained(self) -> dict[str, str]:
         """Return what the broker had kept, topic -> text."""
-        found = {}
+        found: dict[str, str] = {}
         while True:
             try:
                 topic, text, kept = self._heard.get(timeout=0.3)
@@ -77,6 +78,7 @@ def listen() -> ListenerMaker:
         finally:
             listener.client.disconnect()
             listener.client.loop_stop()
+            listener.client.on_message = listener.client.on_subscribe = listener.client.on_connect = None
 
     return make
 
@@ -182,17 +184,17 @@ def test_a_broker_that_goes_and_comes_back(
         sink.answer(make_answer("before"))
         listener.result()
     broker.stop()
+    eventually(lambda: not sink.connected)
     started = time.monotonic()
     for number in range(1000):
         sink.answer(make_answer(f"frame {number}"))
-    assert time.monotonic() - started < 1  # nobody waits for the broker
-    assert sink.dropped >= 1000 - QUEUE - 2  # two may be in flight
+    assert time.monotonic() - started < 10  # nobody waits for the broker
+    assert sink.dropped == 1000 - QUEUE
     broker.start()
     with listen(broker.port) as listener:
         message = listener.result()
         while message["input"] != "frame 999":
             message = listener.result()
-        assert listener.retained() is not None
     assert sink.connections == 2
     with listen(broker.port) as listener:
         kept = listener.retained()

@@ -23,6 +23,7 @@ from edgekit_runtimes.outputs import page_server
 from edgekit_runtimes.outputs.newest import Newest, temperature
 from edgekit_runtimes.outputs.page import Page
 from edgekit_runtimes.outputs.sink import Answer
+from tests.runtimes.outputs.waiting import eventually
 
 AnswerMaker = Callable[..., Answer]
 
@@ -44,6 +45,11 @@ def page(thermal: Path) -> Iterator[Page]:
     with Page(port=0, thermal=thermal, title="cats & <dogs>") as opened:
         assert isinstance(opened, Page)
         yield opened
+
+
+def decoded(jpeg: bytes) -> np.ndarray:
+    """Return a picture, BGR."""
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
 
 
 class Reply:
@@ -81,7 +87,7 @@ class Viewer:
                 raise EOFError
             found = re.match(rb"Content-Length: (\d+)", line)
             length = int(found[1]) if found else length
-        return np.asarray(cv2.imdecode(np.frombuffer(self._file.read(length), np.uint8), cv2.IMREAD_COLOR))
+        return decoded(self._file.read(length))
 
     def until(self, gray: float) -> None:
         """Take pictures until one has this mean."""
@@ -97,15 +103,6 @@ class Viewer:
 def watch(page: Page) -> Iterator[Callable[..., Viewer]]:
     with ExitStack() as stack:
         yield lambda **more: stack.enter_context(closing(Viewer(page, **more)))
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(500):
-        if condition():
-            return
-        pause.wait(0.02)
-    pytest.fail("it did not come to pass in 10 s")
 
 
 def test_the_address_has_the_real_port(page: Page) -> None:
@@ -163,14 +160,14 @@ def test_snapshot(page: Page, make_answer: AnswerMaker, photo: np.ndarray) -> No
     assert ask(page, "/snapshot.jpg").code == 404
     page.answer(make_answer(picture=photo))
     reply = ask(page, "/snapshot.jpg")
-    shown = cv2.cvtColor(cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    shown = cv2.cvtColor(decoded(reply.body), cv2.COLOR_BGR2RGB)
     assert reply.headers["Content-Type"] == "image/jpeg"
     assert np.abs(shown.astype(int) - photo).mean() < 8
 
 
 def test_large_pictures_are_reduced_and_other_results_drawn(page: Page) -> None:
     page.answer(Answer("x", Arrays({"boxes": np.ones(3)}), picture=np.full((1080, 1920, 3), 100, np.uint8)))
-    shown = cv2.imdecode(np.frombuffer(ask(page, "/snapshot.jpg").body, np.uint8), cv2.IMREAD_COLOR)
+    shown = decoded(ask(page, "/snapshot.jpg").body)
     assert shown.shape == (720, 1280, 3)
     assert shown[600:].max() > 200
 

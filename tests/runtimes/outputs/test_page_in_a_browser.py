@@ -34,7 +34,7 @@ def colour_in_the_middle(browser: Browser) -> list[int]:
         "(r => [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)])"
         "(document.getElementById('picture').getBoundingClientRect())"
     )
-    shown = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    shown = np.asarray(cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR))
     return [int(value) for value in shown[y, x][::-1]]
 
 

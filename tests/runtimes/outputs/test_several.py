@@ -16,7 +16,7 @@ AnswerMaker = Callable[..., Answer]
 class Recorder(Sink):
     """Keeps what it gets, and fails as told."""
 
-    def __init__(self, fault: EdgeKitError | None = None, *, at_close: EdgeKitError | None = None) -> None:
+    def __init__(self, fault: EdgeKitError | None = None, *, at_close: Exception | None = None) -> None:
         self.got: list[str] = []
         self.failed: list[str] = []
         self.closed = 0
@@ -50,9 +50,9 @@ def test_each_gets_everything(make_answer: AnswerMaker) -> None:
         sink.failure("b", DataRefused("x"))
         assert sink.wants_pictures
         assert sink.notice == "look here"
-        assert not sink.stopped
-        other.quit = True
-        assert sink.stopped
+        for quit_now in (False, True):
+            other.quit = quit_now
+            assert sink.stopped is quit_now
     assert one.got == other.got == ["a"]
     assert one.failed == other.failed == ["b"]
     assert one.closed == other.closed == 1

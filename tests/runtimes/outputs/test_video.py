@@ -55,7 +55,7 @@ def test_other_shapes_are_letterboxed(tmp_path: Path, make_answer: AnswerMaker) 
 def test_letterbox_keeps_the_shape() -> None:
     boxed = letterboxed(np.full((100, 50, 3), 255, np.uint8), (200, 200))
     rows, columns = np.nonzero(boxed.min(axis=2) > 250)
-    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (200, 100)
+    assert [int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1] == [200, 100]
     assert columns.min() == 50
 
 
@@ -95,6 +95,8 @@ def test_a_codec_that_is_missing(
     tmp_path: Path, make_answer: AnswerMaker, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closed:
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
         def __init__(self, *_: object) -> None: ...
 
         def isOpened(self) -> bool:
