@@ -93,10 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     # --debug may stand after the verb too, where people type it.
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
     try:
-        group.main(words, prog_name="edgekit", standalone_mode=False)
-        code = 0
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        code = int(group.main(words, prog_name="edgekit", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

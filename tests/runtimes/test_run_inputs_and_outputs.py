@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 
 import cv2
@@ -29,7 +29,7 @@ def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
     for number in range(12):
-        writer.write(np.full((64, 96, 3), 20 * number, np.uint8))
+        writer.write(np.random.default_rng(number).integers(0, 256, (64, 96, 3), np.uint8))
     writer.release()
     return path
 
@@ -179,10 +179,12 @@ def test_the_demo_shows_a_page(person_bundle: Bundle, stream: MjpegServer) -> No
     words = ["demo", "webcam", person_bundle.path, "--source", stream.url, "--show", "page", "--port", "0"]
     with started(*words) as process:
         assert process.stderr is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())
+        found = re.search(r"live page: http://127\.0\.0\.1:(\d+)/", process.stderr.readline())
         assert found
-        with urllib.request.urlopen(found[0], timeout=10) as response:
-            assert b"<html" in response.read()
+        page = HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+        page.request("GET", "/")
+        assert b"<html" in page.getresponse().read()
+        page.close()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=5)
     assert process.returncode == 0, errors
