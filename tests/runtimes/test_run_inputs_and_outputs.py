@@ -154,7 +154,7 @@ def test_a_signal_ends_a_live_run_with_its_results(
         _, errors = process.communicate(timeout=5)
     assert process.returncode == 0, errors
     assert " answered, " in errors
-    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) >= 3
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) >= 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
