@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.errors import QualityError, UsageError
+from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit_runtimes.outputs.records import FORMATS
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(
       clip.mp4                                 each frame, in order
       camera:0  csi:0                          USB camera; Raspberry Pi or Jetson camera
       rtsp://HOST/PATH  http://HOST/x.mjpeg    streams; opened again when they are lost
-      -                                        MJPEG on standard input
+      -                                        JPEGs on standard input, or raw RGB: -- '-?raw=640x480'
     For text: sentences, .txt, .tsv or .jsonl files. For arrays: .npz or .npy.
 
     \b
@@ -148,11 +148,16 @@ def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, t
     if predictor.task.name != "image-classification":
         return None
     for word in inputs:
-        source = open_frames(word, wait=wait, timeout=timeout)
-        if source is not None and source.live:
-            if len(inputs) > 1:
-                raise UsageError(f"{source.name} among {len(inputs)} inputs", expected="one camera or stream, alone")
+        try:
+            source = open_frames(word, wait=wait, timeout=timeout)
+        except DataRefused:  # a video that cannot be read: one bad input among others
+            continue
+        if source is not None and source.live and len(inputs) == 1:
             return source
+        if source is not None:
+            source.close()
+            if source.live:
+                raise UsageError(f"{source.name} among {len(inputs)} inputs", expected="one camera or stream, alone")
     return None
 
 

@@ -60,12 +60,20 @@ def _photos(word: str) -> Iterator[Item]:
     path = Path(word)
     if path.is_dir():
         yield from _folder(path)
-    elif any(sign in word for sign in "*?[") and not path.exists():
+    elif _is_pattern(word):
         yield from _matching(word)
-    elif (source := open_frames(word)) is not None:
-        yield from _frames(source)
     else:
-        yield Item(word, lambda: path, Path(path.name))
+        try:
+            source = open_frames(word)
+        except DataRefused as error:
+            yield Item(word, _raiser(error))
+            return
+        yield from _frames(source) if source is not None else [Item(word, lambda: path, Path(path.name))]
+
+
+def _is_pattern(word: str) -> bool:
+    """Whether to look for matching files; addresses and standard input have options behind a question mark."""
+    return any(sign in word for sign in "*?[") and ":" not in word and word[0] != "-" and not os.path.exists(word)
 
 
 def _folder(path: Path) -> Iterator[Item]:
