@@ -16,9 +16,10 @@ from edgekit.errors import DataRefused, UsageError
 from edgekit_converters.quantize import onnx_quantizer, tflite_quantizer
 from edgekit_converters.quantize.calibration import CalibrationSummary, Samples, check_samples
 from edgekit_converters.quantize.channel_record import ChannelFactors
-from edgekit_converters.quantize.chosen import divided
+from edgekit_converters.quantize.chosen import chosen_samples, divided
 from edgekit_converters.quantize.effort import Effort, Parts, parts_of
 from edgekit_converters.quantize.equalization import equalize
+from edgekit_converters.quantize.final_bias import correct_results, final_layers, mean_results
 from edgekit_converters.quantize.graph import FloatGraph
 from edgekit_converters.quantize.mixed import Accept, choose_mixed
 from edgekit_converters.quantize.onnx_graph import OPSET_INT16, OPSET_PER_CHANNEL, OnnxGraph, opset_of
@@ -39,6 +40,8 @@ from edgekit_converters.quantize.smoothing import smooth
 from edgekit_converters.quantize.tflite_graph import TFLiteGraph
 from edgekit_converters.quantize.weights import weight_scales
 
+MEAN_SAMPLES = 32
+"""Samples that biases are corrected on where weights are rounded to nearest."""
 HEADROOM = 1.5
 """16-bit grids have steps to spare: values beyond those seen in calibration are not clipped at once."""
 
@@ -134,8 +137,7 @@ def quantize(
             chosen = parts or parts_of(effort)
             plan = calibrate(graph, recipe, samples, io=io, rule=rule, parts=chosen)
             original = _stored_in_int8(graph, plan) if accept is not None else {}
-            if chosen.spread or chosen.correct:
-                compensate(graph, samples, plan.scales, spread=chosen.spread, correct=chosen.correct)
+            _round_weights(graph, recipe, samples, plan, chosen)
         if plan is not None and samples is not None and accept is not None:
             plan = _mixed(graph, recipe, samples, plan, original=original, accept=accept, suffix=out.suffix)
         data = _written(graph, recipe, io, plan)
@@ -144,6 +146,21 @@ def quantize(
         temporary.write_bytes(data)
     rule_used = plan.rule if plan and recipe.static else None
     return QuantizeReport(recipe.name, io, plan.calibration if plan else None, rule_used, notes)
+
+
+def _round_weights(graph: FloatGraph, recipe: Recipe, samples: Samples, plan: Plan, parts: Parts) -> None:
+    """Round weights and correct biases; ``mixed`` starts from what ``int8`` would be."""
+    if not (parts.spread or parts.correct):
+        return
+    corrected = parts.correct and recipe.static and recipe.activation_bits == 8
+    final = final_layers(graph, plan.placement) if corrected else []
+    some = samples if parts.spread else chosen_samples(samples, MEAN_SAMPLES)  # means need fewer than second moments
+    wanted = mean_results(graph, some, final)[0] if final else {}
+    compensate(graph, some, plan.scales, spread=parts.spread, correct=parts.correct)
+    if final:
+        apart = {*graph.outputs, *graph.fused}
+        rounded = {name: span for name, span in plan.ranges.items() if name not in apart}
+        correct_results(graph, some, rounded, final, wanted)
 
 
 def _stored_in_int8(graph: FloatGraph, plan: Plan) -> dict[str, Array]:
@@ -314,10 +331,7 @@ def _searched(
     """
     judged, others = divided(samples, JUDGED)
     if parts.settle:
-        first = _observed(graph, judged, watched)
-        inner, fixed = _inner(graph, placement, first)
-        found = search_ranges(graph, judged, first, inner, fixed, parts=1)
-        graph.simulate({**fixed, **found.ranges})
+        graph.simulate(_first_ranges(graph, judged, watched, placement))
     observer = _observed(graph, samples if others is None else others, watched)
     every = observer
     if others is not None:
@@ -327,6 +341,13 @@ def _searched(
     inner, fixed = _inner(graph, placement, every)
     found = search_ranges(graph, judged, observer, inner, fixed, parts=parts.search_parts, final=every)
     return {**found.ranges, **whole}, found.rule
+
+
+def _first_ranges(graph: FloatGraph, judged: Samples, watched: Sequence[str], placement: Placement) -> dict[str, Range]:
+    """One rule for all, found on a few samples."""
+    observer = _observed(graph, judged, watched)
+    inner, fixed = _inner(graph, placement, observer)
+    return {**fixed, **search_ranges(graph, judged, observer, inner, fixed, parts=1).ranges}
 
 
 def _observed(graph: FloatGraph, samples: Iterable[Feeds], names: Sequence[str]) -> RangeObserver:

@@ -18,7 +18,6 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit_converters.quantize.calibration import Samples
-from edgekit_converters.quantize.chosen import chosen_samples
 from edgekit_converters.quantize.graph import FloatGraph, Layer, Window
 from edgekit_converters.quantize.weights import WEIGHT_STEPS
 
@@ -37,7 +36,6 @@ _BLOCK = 64
 # Columns up to which a product is too small for several threads.
 _SMALL = 256
 _PASSES = 6
-_MEAN_SAMPLES = 32
 # Second moments held at once, float32: the memory of a pass.
 _MOMENT_BYTES = 256 * 2**20
 
@@ -59,7 +57,7 @@ def compensate(
 
     Args:
         graph: The float graph; its weights and biases are replaced.
-        samples: Calibration data, gone through about six times; 32 of them where errors are not spread.
+        samples: Calibration data, gone through about six times.
         scales: Name of a weight -> scale of each output channel.
         spread: Whether a weight's rounding error is spread over the weights not yet rounded; otherwise each is
             rounded to its nearest step.
@@ -69,8 +67,6 @@ def compensate(
 
     layers = [layer for layer in graph.layers if layer.weight in scales and is_known(graph, layer)]
     blas = ThreadpoolController()
-    if not spread:  # means need fewer samples than second moments
-        samples = chosen_samples(samples, _MEAN_SAMPLES)
     for group in _passes(graph, layers):
         gathered = {layer: _Gathered(moments=spread) for layer in group}
         uses = Counter(name for layer in group for name in (layer.weight, layer.bias))
