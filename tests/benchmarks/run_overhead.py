@@ -7,9 +7,9 @@ Measured, each against its peer in the same run, interleaved, as medians:
 - the process time of ``edgekit run`` on one photo over that of a minimal script (OpenCV, numpy and LiteRT: decode,
   resize, run, print the best class): at most 1.3;
 - ``edgekit --help``: at most 150 ms;
-- one call of `BoundEngine.run` on floats, on one thread: of a float model over the same call of bare LiteRT and of
-  bare ONNX Runtime, at most 50 µs each; of a uint8 model over bare LiteRT, once fed with integers that are ready and
-  once with floats that one line of numpy quantizes.
+- the processor time of one call of `BoundEngine.run` on floats, on one thread: of a float model over the same call of
+  bare LiteRT and of bare ONNX Runtime, at most 50 µs each; of a uint8 model over bare LiteRT, once fed with integers
+  that are ready and once with floats that one line of numpy quantizes.
 
 Without arguments a bundle is made of Coral's MobileNetV2 from the real models; the calls are always measured on files
 of the real models.
@@ -224,14 +224,14 @@ def overheads(peers: Mapping[str, Call], engine: Engine, floats: Array) -> dict[
 
 
 def times(functions: Sequence[Call], repeats: int) -> list[list[float]]:
-    """Seconds of each function, called in turn in random order, without the first of each."""
+    """Seconds that each function keeps this thread's processor busy, in turn in random order, without the first."""
     seconds: list[list[float]] = [[] for _ in functions]
     random = np.random.default_rng(0)
     for _ in range(repeats + 1):
         for number in random.permutation(len(functions)):
-            start = time.perf_counter()
+            start = time.thread_time()
             functions[number]()
-            seconds[number].append(time.perf_counter() - start)
+            seconds[number].append(time.thread_time() - start)
     return [taken[1:] for taken in seconds]
 
 
