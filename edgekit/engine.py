@@ -77,7 +77,9 @@ class TensorInfo:
             return stored
         if stored.dtype.itemsize <= _EXACT_IN_FLOAT32:
             # The difference is exact, so the product is rounded once, as it is by way of float64.
-            values: Array = np.subtract(stored, np.float32(self.zero_point), dtype=np.float32)
+            values: Array = stored.astype(np.float32)
+            if self.zero_point:
+                values -= self.zero_point
             values *= np.float32(self.scale)
             return values
         wide: Array = (stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)

@@ -87,7 +87,8 @@ def test_floats_are_those_of_the_formula_to_the_bit(dtype: str, zero_point: int,
 def test_a_scalar_is_quantized_and_back() -> None:
     info = TensorInfo("x", (), "int8", 0.5, -1)
     stored = info.quantize(np.array(0.75, np.float32))
-    assert (stored.shape, stored.dtype, int(stored)) == ((), np.int8, 1)
+    assert stored.dtype == np.int8
+    assert stored.tolist() == 1
     assert float(info.dequantize(stored)) == 1.0
 
 

@@ -5,7 +5,7 @@ boards) and then a full TensorFlow serve instead; their interpreter is the same 
 
 XNNPACK's weight cache is not used. LiteRT 2.3 reaches it through ``CompiledModel`` only, which ends the process
 (SIGABRT) when the disk is full while the cache is written, answers wrongly without an error from a damaged cache file
-or that of another model, and has no int64 tensors, quantization parameters or dynamic dimensions.
+or that of another model, reads no int64 tensors, and tells neither quantization parameters nor dynamic dimensions.
 ``tests/benchmarks/weight_cache.py`` shows it, and what the cache saves.
 """
 
