@@ -78,8 +78,10 @@ def adapt_feeds(feeds: Feeds, spec: Spec, inputs: Sequence[Binding]) -> dict[str
 
 def _narrowed(array: Array, binding: Binding) -> Array:
     """int64 to int32 where the artifact wants it and the values allow it; anything else as it is."""
+    if array.dtype.kind != "i":
+        return array
     wanted = np.dtype(binding.dtype)
-    if array.dtype.kind != "i" or wanted.kind != "i" or array.dtype.itemsize <= wanted.itemsize:
+    if wanted.kind != "i" or array.dtype.itemsize <= wanted.itemsize:
         return array
     limits = np.iinfo(wanted)
     if array.size and (array.min() < limits.min or array.max() > limits.max):

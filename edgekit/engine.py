@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ BUILT_IN = {
 ONNX_IO_METADATA = "edgekit.io_quantization"
 """Metadata entry of an ``.onnx`` file with scale and zero point of integer inputs and outputs, as JSON: ONNX itself
 has no place for them."""
+_EXACT_IN_FLOAT32 = 2
+"""Bytes of the widest integers whose differences float32 holds exactly."""
 FORMAT_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 
 Array = NDArray[Any]
@@ -59,17 +62,33 @@ class TensorInfo:
         """Turn floats into stored integers: ``round(x / scale) + zero_point``, clipped to the dtype."""
         if self.scale is None:
             return values
-        limits = np.iinfo(self.dtype)
-        stored = np.rint(values / np.float32(self.scale)) + self.zero_point
-        clipped: Array = np.clip(stored, limits.min, limits.max).astype(self.dtype)
-        return clipped
+        low, high = _limits(self.dtype)
+        # One temporary, overwritten: a new array of a picture's size for each step takes half as long again.
+        stored: Array = np.asarray(np.divide(values, np.float32(self.scale)))
+        np.rint(stored, out=stored)
+        if self.zero_point:
+            np.add(stored, self.zero_point, out=stored)
+        stored.clip(low, high, out=stored)
+        return stored.astype(self.dtype)
 
     def dequantize(self, stored: Array) -> Array:
         """Turn stored integers into floats: ``(q - zero_point) * scale``."""
         if self.scale is None:
             return stored
-        values: Array = (stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)
-        return values.astype(np.float32, copy=False)
+        if stored.dtype.itemsize <= _EXACT_IN_FLOAT32:
+            # The difference is exact, so the product is rounded once, as it is by way of float64.
+            values: Array = stored.astype(np.float32)
+            if self.zero_point:
+                values -= self.zero_point
+            values *= np.float32(self.scale)
+            return values
+        wide: Array = (stored.astype(np.int32) - self.zero_point) * np.float32(self.scale)
+        return wide.astype(np.float32, copy=False)
+
+    @cached_property
+    def fed_dtype(self) -> np.dtype[Any]:
+        """What `Engine._run` is given for this tensor as an input: float32 for a quantized one."""
+        return np.dtype("float32" if self.scale is not None else self.dtype)
 
 
 class Engine(ABC):
@@ -139,19 +158,16 @@ class Engine(ABC):
 
 def _checked(info: TensorInfo, feeds: Feeds, inputs: tuple[TensorInfo, ...]) -> Array:
     """Return the array for one input, in the dtype the engine's `_run` takes (floats if quantized)."""
-    names = [tensor.name for tensor in inputs]
     if info.name not in feeds:
+        names = [tensor.name for tensor in inputs]
         raise DataRefused(f"no array for input {info.name!r}, got {sorted(feeds)}", expected=f"{names}")
     array = np.asarray(feeds[info.name])
-    fits = len(array.shape) == len(info.shape) and all(
-        want is None or want == got for want, got in zip(info.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if array.shape != info.shape and not _fits(array.shape, info.shape):
         raise DataRefused(
             f"input {info.name!r} has shape {list(array.shape)}",
             expected=f"{['any' if size is None else size for size in info.shape]}",
         )
-    target = np.dtype("float32" if info.scale is not None else info.dtype)
+    target = info.fed_dtype
     if array.dtype == target:
         return np.asarray(array, order="C")  # ascontiguousarray would turn a scalar into a vector
     if np.issubdtype(target, np.integer) and np.issubdtype(array.dtype, np.integer):
@@ -162,6 +178,18 @@ def _checked(info: TensorInfo, feeds: Feeds, inputs: tuple[TensorInfo, ...]) -> 
     if np.issubdtype(target, np.floating) and (array.dtype.kind in "fiu"):
         return np.asarray(array, dtype=target, order="C")
     raise DataRefused(f"input {info.name!r} has dtype {array.dtype}", expected=str(target))
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(
+        want is None or want == got for want, got in zip(declared, shape, strict=True)
+    )
+
+
+@cache
+def _limits(dtype: str) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def format_of(path: Path) -> str:

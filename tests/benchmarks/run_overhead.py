@@ -7,9 +7,12 @@ Measured, each against its peer in the same run, interleaved, as medians:
 - the process time of ``edgekit run`` on one photo over that of a minimal script (OpenCV, numpy and LiteRT: decode,
   resize, run, print the best class): at most 1.3;
 - ``edgekit --help``: at most 150 ms;
-- one call of `BoundEngine.run` over set_tensor, invoke and get_tensor on the bare interpreter.
+- the processor time of one call of `BoundEngine.run` on floats, on one thread: of a float model over the same call of
+  bare LiteRT and of bare ONNX Runtime, at most 50 µs each; of a uint8 model over bare LiteRT, once fed with integers
+  that are ready and once with floats that one line of numpy quantizes.
 
-Without arguments a bundle is made of Coral's MobileNetV2 from the real models.
+Without arguments a bundle is made of Coral's MobileNetV2 from the real models; the calls are always measured on files
+of the real models.
 """
 
 from __future__ import annotations
@@ -21,19 +24,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.binding import Binding, BoundEngine
 from edgekit.bundle import Artifact, Bundle, Manifest, write_golden, write_manifest
-from edgekit.engine import open_engine
+from edgekit.engine import Array, Engine, open_engine
 from edgekit.parity import OutputParity, Parity
 from edgekit.spec import Preprocess, Spec, TensorSpec
+from edgekit_runtimes.engines.litert import LiteRTEngine
+from edgekit_runtimes.engines.onnxruntime import OnnxRuntimeEngine
 
 MODEL = "models/ref/mobilenet_v2_1.0_224_quant.tflite"
-LIMITS = {"run over script": 1.3, "help, ms": 150.0}
+FLOAT_TFLITE = "models/ref/vww_96_float.tflite"
+FLOAT_ONNX = "models/ref/FastestDet.onnx"
+Call = Callable[[], object]
+LIMITS = {
+    "run over script": 1.3,
+    "help, ms": 150.0,
+    "LiteRT float call, +µs": 50.0,
+    "ONNX Runtime float call, +µs": 50.0,
+}
+CALLS = 300
 
 SCRIPT = """
 import sys
@@ -65,10 +79,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle(options.bundle) if options.bundle else make_bundle(Path(folder) / "bundle")
         photo = options.photo or next((data() / "imagenet_like" / "eval").glob("*.jpg"))
-        figures = {**processes(bundle, photo, options.repeats), **calls(bundle)}
+        figures = {**processes(bundle, photo, options.repeats), **calls()}
     for name, figure in figures.items():
         limit = f"  (limit {LIMITS[name]:g})" if name in LIMITS else ""
-        print(f"{name:<28}{figure:10.3f}{limit}")
+        print(f"{name:<44}{figure:10.3f}{limit}")
     sys.exit(int(any(figures[name] > limit for name, limit in LIMITS.items())))
 
 
@@ -138,39 +152,87 @@ def processes(bundle: Bundle, photo: Path, repeats: int) -> dict[str, float]:
     }
 
 
-def calls(bundle: Bundle) -> dict[str, float]:
-    """Time single calls on one thread."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    artifact = next(a for a in bundle.artifacts if a.format == "tflite")
-    path = bundle.file(artifact.file)
-    bare = Interpreter(str(path), num_threads=1)
-    bare.allocate_tensors()
-    entry, result = bare.get_input_details()[0], bare.get_output_details()[0]
-    shape = tuple(int(size) for size in entry["shape"])
-    stored, floats = np.zeros(shape, entry["dtype"]), np.zeros(shape, np.float32)
-
-    def bare_call() -> None:
-        bare.set_tensor(entry["index"], stored)
-        bare.invoke()
-        bare.get_tensor(result["index"])
-
-    with open_engine(path, "litert", threads=1) as engine:
-        bound = BoundEngine(engine, bundle.spec, artifact.inputs, artifact.outputs)
-        feeds = {bundle.spec.inputs[0].name: floats}
-        alone, within = medians([bare_call, lambda: bound.run(feeds)], 60)
-    return {"bare call, ms": alone, "BoundEngine call, ms": within, "overhead a call, ms": within - alone}
+def calls() -> dict[str, float]:
+    """Time single calls on one thread, each beside the same interpreter or session without edgekit."""
+    figures: dict[str, float] = {}
+    with LiteRTEngine(data() / MODEL, threads=1) as engine:
+        floats = draw(engine)
+        ready, quantizing = bare_litert(engine, floats)
+        figures |= overheads({"LiteRT uint8 call": ready, "LiteRT uint8 call with numpy": quantizing}, engine, floats)
+    with LiteRTEngine(data() / FLOAT_TFLITE, threads=1) as engine:
+        floats = draw(engine)
+        ready, _ = bare_litert(engine, floats)
+        figures |= overheads({"LiteRT float call": ready}, engine, floats)
+    with OnnxRuntimeEngine(data() / FLOAT_ONNX, threads=1) as onnx:
+        floats = draw(onnx)
+        figures |= overheads({"ONNX Runtime float call": bare_onnxruntime(onnx, floats)}, onnx, floats)
+    return figures
 
 
-def medians(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median milliseconds of each function, called in turn."""
+def draw(engine: Engine) -> Array:
+    """One random input of floats from -1 to 1, in the shape of an engine's only input."""
+    (entry,) = engine.inputs
+    return np.random.default_rng(0).uniform(-1, 1, [size or 1 for size in entry.shape]).astype(np.float32)
+
+
+def bare_litert(engine: LiteRTEngine, floats: Array) -> tuple[Call, Call]:
+    """A call of the bare interpreter on stored values, and one that quantizes the floats first."""
+    interpreter = engine._interpreter
+    index, result = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+    (info,) = engine.inputs
+    stored = info.quantize(floats)
+
+    def call(values: Array) -> Array:
+        interpreter.set_tensor(index, values)
+        interpreter.invoke()
+        found: Array = interpreter.get_tensor(result)
+        return found
+
+    def quantizing() -> Array:
+        limits = np.iinfo(info.dtype)
+        values = np.clip(np.round(floats / np.float32(info.scale) + info.zero_point), limits.min, limits.max)
+        return call(values.astype(info.dtype))
+
+    return lambda: call(stored), quantizing
+
+
+def bare_onnxruntime(engine: OnnxRuntimeEngine, floats: Array) -> Call:
+    """A call of the bare session."""
+    names, feeds = [info.name for info in engine.outputs], {engine.inputs[0].name: floats}
+    return lambda: engine._session.run(names, feeds)
+
+
+def overheads(peers: Mapping[str, Call], engine: Engine, floats: Array) -> dict[str, float]:
+    """Median milliseconds of each peer, and by how many microseconds `BoundEngine.run` is slower: medians of the
+    differences between neighbouring calls, which what else runs on the machine slows alike."""
+    spec = Spec(
+        task="tensors",
+        inputs=tuple(TensorSpec(info.name, info.shape) for info in engine.inputs),
+        outputs=tuple(TensorSpec(info.name, info.shape) for info in engine.outputs),
+    )
+    inputs, outputs = (
+        [Binding(info.name, info.name, info.shape, info.dtype) for info in infos]
+        for infos in (engine.inputs, engine.outputs)
+    )
+    bound, feeds = BoundEngine(engine, spec, inputs, outputs), {engine.inputs[0].name: floats}
+    seconds = np.array(times([lambda: bound.run(feeds), *peers.values()], CALLS))
+    figures = {}
+    for name, bare in zip(peers, seconds[1:], strict=True):
+        figures[f"{name}, bare ms"] = 1e3 * float(np.median(bare))
+        figures[f"{name}, +µs"] = 1e6 * float(np.median(seconds[0] - bare))
+    return figures
+
+
+def times(functions: Sequence[Call], repeats: int) -> list[list[float]]:
+    """Seconds that each function keeps this thread's processor busy, in turn in random order, without the first."""
     seconds: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, times in zip(functions, seconds, strict=True):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    return [1000 * statistics.median(times[1:]) for times in seconds]
+    random = np.random.default_rng(0)
+    for _ in range(repeats + 1):
+        for number in random.permutation(len(functions)):
+            start = time.thread_time()
+            functions[number]()
+            seconds[number].append(time.thread_time() - start)
+    return [taken[1:] for taken in seconds]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar
@@ -47,6 +48,78 @@ def test_dequantize_undoes_quantize_on_the_grid() -> None:
     stored = np.array([[-128, -1, 0, 127]], np.int8)
     np.testing.assert_array_equal(INT8.quantize(INT8.dequantize(stored)), stored)
     assert INT8.dequantize(stored).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero_point"), [("int8", -1), ("int8", -128), ("uint8", 0), ("uint8", 127), ("int16", 0), ("uint16", 9)]
+)
+@pytest.mark.parametrize("scale", [0.5, 0.0078431377, 3.1e-5])
+def test_integers_are_those_of_the_formula_to_the_bit(dtype: str, zero_point: int, scale: float) -> None:
+    info, limits = TensorInfo("x", (None, 3, 500), dtype, scale, zero_point), np.iinfo(dtype)
+    random = np.random.default_rng(3)
+    steps = random.integers(2 * limits.min - 50, 2 * limits.max, (4, 3, 500))
+    values = ((steps + random.choice([0, 0.5, 0.3], steps.shape)) * np.float32(scale)).astype(np.float32)
+    values[0, 0, :2] = np.inf, -np.inf
+    given = values.copy()
+    expected = np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+    for fed, wanted in ((values, expected), (values.transpose(0, 2, 1), expected.transpose(0, 2, 1))):
+        stored = info.quantize(fed)
+        assert stored.dtype == dtype
+        np.testing.assert_array_equal(stored, wanted)
+    np.testing.assert_array_equal(values, given)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero_point"), [("int8", -7), ("uint8", 255), ("int16", 0), ("uint16", 9), ("int32", 2**30)]
+)
+@pytest.mark.parametrize("scale", [0.5, 0.0078431377, 3.1e-5])
+def test_floats_are_those_of_the_formula_to_the_bit(dtype: str, zero_point: int, scale: float) -> None:
+    limits = np.iinfo(dtype)
+    stored = np.random.default_rng(4).integers(limits.min, limits.max, 70_000, dtype, endpoint=True)
+    given = stored.copy()
+    values = TensorInfo("x", (None,), dtype, scale, zero_point).dequantize(stored)
+    assert values.dtype == np.float32
+    wanted = ((stored.astype(np.int32) - zero_point) * np.float32(scale)).astype(np.float32)
+    np.testing.assert_array_equal(values.view(np.int32), wanted.view(np.int32))
+    np.testing.assert_array_equal(stored, given)
+
+
+def test_a_scalar_is_quantized_and_back() -> None:
+    info = TensorInfo("x", (), "int8", 0.5, -1)
+    stored = info.quantize(np.array(0.75, np.float32))
+    assert stored.dtype == np.int8
+    assert stored.tolist() == 1
+    assert float(info.dequantize(stored)) == 1.0
+
+
+def test_quantizing_takes_one_temporary() -> None:
+    values = np.zeros((1, 224, 224, 3), np.float32)
+    INT8.quantize(values)
+    tracemalloc.start()
+    try:
+        INT8.quantize(values)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes + values.size + 100_000  # the temporary and the answer
+
+
+def test_dequantizing_takes_no_temporary() -> None:
+    stored = np.zeros((1, 224, 224, 21), np.uint8)
+    info = TensorInfo("y", stored.shape, "uint8", 0.5, 3)
+    info.dequantize(stored)
+    tracemalloc.start()
+    try:
+        info.dequantize(stored)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * stored.size + 100_000  # the answer and numpy's small buffers
+
+
+def test_a_float_input_reaches_the_engine_as_it_is() -> None:
+    values = np.zeros((1, 2), np.float32)
+    assert Echo(TensorInfo("x", (None, 2), "float32")).run({"x": values})["x"] is values
 
 
 def test_float_tensors_pass_unchanged() -> None:

@@ -2,6 +2,11 @@
 
 The interpreter comes from ``ai_edge_litert``. Only where that is not installed, ``tflite_runtime`` (32-bit and old
 boards) and then a full TensorFlow serve instead; their interpreter is the same code, older.
+
+XNNPACK's weight cache is not used. LiteRT 2.3 reaches it through ``CompiledModel`` only, which ends the process
+(SIGABRT) when the disk is full while the cache is written, answers wrongly without an error from a damaged cache file
+or that of another model, reads no int64 tensors, and tells neither quantization parameters nor dynamic dimensions.
+``tests/benchmarks/weight_cache.py`` shows it, and what the cache saves.
 """
 
 from __future__ import annotations
