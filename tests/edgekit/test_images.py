@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from edgekit.errors import DataRefused
 from edgekit.image_headers import read_header
-from edgekit.images import IMAGE_SUFFIXES, read_image
+from edgekit.images import IMAGE_SUFFIXES, Reducer, Reduction, decode_image, read_image
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -197,6 +197,81 @@ def test_the_limit_on_pixels_can_be_set(tmp_path: Path) -> None:
 def test_headers_give_the_size(kind: str, options: dict[str, Any]) -> None:
     header = read_header(encoded(Image.fromarray(PHOTO), kind, **options))
     assert (header.kind.upper(), header.width, header.height) == (kind, WIDTH, HEIGHT)
+
+
+def by(factor: Reduction) -> Reducer:
+    return lambda height, width: factor
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {"quality": 90}),
+        ("RGB", {"quality": 90, "subsampling": 0}),
+        ("RGB", {"progressive": True}),
+        ("L", {}),
+        ("CMYK", {"quality": 95}),
+    ],
+)
+def test_a_reduced_jpeg_is_the_mean_of_its_blocks(factor: Reduction, mode: str, options: dict[str, Any]) -> None:
+    image = Image.fromarray(PHOTO).convert(mode)
+    data = encoded(image, "JPEG", **options)
+    whole = decode_image(data, "photo").astype(float)
+    reduced = decode_image(data, "photo", reducer=by(factor))
+    blocks = whole.reshape(HEIGHT // factor, factor, WIDTH // factor, factor, 3).mean(axis=(1, 3))
+    assert reduced.shape == blocks.shape
+    assert np.abs(reduced - blocks).mean() <= 1.5
+
+
+@pytest.mark.parametrize(("factor", "size"), [(2, (23, 32)), (4, (12, 16)), (8, (6, 8))])
+def test_sizes_that_do_not_divide_are_rounded_up(factor: Reduction, size: tuple[int, int]) -> None:
+    data = encoded(Image.fromarray(PHOTO[:45, :63]), "JPEG")
+    assert decode_image(data, "photo", reducer=by(factor)).shape[:2] == size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image = Image.fromarray(PHOTO)
+    asked: list[tuple[int, int]] = []
+
+    def ask(height: int, width: int) -> Reduction:
+        asked.append((height, width))
+        return 2
+
+    turned = decode_image(encoded(image, "JPEG", exif=exif), "photo", reducer=ask)
+    lying = Image.fromarray(decode_image(encoded(image, "JPEG"), "photo", reducer=by(2)))
+    lying.getexif()[ORIENTATION] = orientation
+    assert asked == [(HEIGHT, WIDTH)]
+    np.testing.assert_array_equal(turned, np.asarray(ImageOps.exif_transpose(lying)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_only_jpegs_are_reduced(kind: str) -> None:
+    def ask(height: int, width: int) -> Reduction:
+        raise AssertionError(f"asked about {height} x {width}")
+
+    data = encoded(Image.fromarray(PHOTO), kind)
+    np.testing.assert_array_equal(decode_image(data, "photo", reducer=ask), decode_image(data, "photo"))
+
+
+def test_a_reduction_by_one_is_the_whole_photo(realpack: Path) -> None:
+    path = min((realpack / "coco").glob("*.jpg"))
+    np.testing.assert_array_equal(read_image(path, reducer=by(1)), read_image(path))
+
+
+def test_what_is_refused_whole_is_refused_reduced() -> None:
+    data = encoded(Image.fromarray(PHOTO), "JPEG")
+    with pytest.raises(DataRefused, match=r"photo .*truncated"):
+        decode_image(data[:-100], "photo", reducer=by(8))
+    with pytest.raises(DataRefused, match="64 x 48 = 3072 pixels; expected at most 100"):
+        decode_image(data, "photo", max_pixels=100, reducer=by(8))
+    codes = data.index(b"\xff\xc4") + 5  # how many Huffman codes there are of each length
+    damaged = data[:codes] + b"\xff" * 16 + data[codes + 16 :]
+    with pytest.raises(DataRefused, match="cannot be decoded: a damaged"):
+        decode_image(damaged, "photo", reducer=by(8))
 
 
 def test_suffixes_are_lower_case_and_sorted() -> None:

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgekit.errors import SpecRefused
-from edgekit.preprocess import encode_image, normalise, place
+from edgekit.images import read_image
+from edgekit.preprocess import encode_image, normalise, place, reduction
 from edgekit.presets import PRESETS, preset
-from edgekit.spec import Preprocess, TensorSpec
+from edgekit.spec import Interpolation, Preprocess, TensorSpec
 
 NHWC = TensorSpec("x", (None, 224, 224, 3), layout="NHWC")
 NCHW = TensorSpec("x", (None, 3, 224, 224), layout="NCHW")
@@ -108,3 +111,78 @@ def test_scaled_pixels_are_the_formulas_to_the_bit(
     want = (pixels[::-1] * np.float32(1 / 255) - np.array(mean, np.float32)) / np.array(std, np.float32)
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("size", "by"),
+    [
+        ((3000, 4000), 4),
+        ((3584, 3584), 8),
+        ((3576, 3576), 4),
+        ((896, 896), 2),
+        ((894, 896), 1),
+        ((224, 224), 1),
+        ((100, 4000), 1),
+    ],
+)
+def test_a_reduced_jpeg_stays_twice_as_large_as_the_input(size: tuple[int, int], by: int) -> None:
+    assert reduction(size, NHWC, Preprocess()) == by
+    assert reduction(size[::-1], NHWC, Preprocess()) == by
+    assert reduction(size, NCHW, Preprocess(interpolation="lanczos")) == by
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Preprocess("none"),
+        Preprocess("none", crop=True),
+        Preprocess(antialias=False),
+        Preprocess(interpolation="nearest"),
+        Preprocess(interpolation="area"),
+        Preprocess(size=(2000, 2000), crop=True),
+    ],
+)
+def test_what_a_reduction_would_change_is_never_reduced(how: Preprocess) -> None:
+    assert reduction((4000, 4000), NHWC, how) == 1
+
+
+def test_a_photo_that_exif_may_turn_is_reduced_as_both_ways_allow() -> None:
+    tall = TensorSpec("x", (1, 448, 100, 3), layout="NHWC")
+    assert reduction((3584, 800), tall, Preprocess()) == reduction((800, 3584), tall, Preprocess()) == 1
+    assert reduction((3584, 3584), tall, Preprocess()) == 4
+
+
+def test_a_reduction_never_changes_the_size_that_is_resized_to() -> None:
+    how, tensor = Preprocess("short-side", crop=True), TensorSpec("x", (1, 16, 16, 3), layout="NHWC")
+    # 16 * 477 / 320 = 23.85 and 16 * 239 / 160 = 23.9, but 16 * 479 / 320 = 23.95 and 16 * 240 / 160 = 24.
+    assert reduction((320, 477), tensor, how) == 2
+    assert reduction((320, 479), tensor, how) == 1
+
+
+def test_sides_that_a_reduction_rounds_up_too_much_are_not_reduced() -> None:
+    assert reduction((900, 900), NHWC, Preprocess()) == 2
+    assert reduction((900, 899), NHWC, Preprocess()) == 1
+    assert reduction((3600, 3595), NHWC, Preprocess()) == 4
+
+
+@pytest.mark.parametrize(("side", "by"), [(96, 2), (48, 4), (24, 8)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_reduced_real_photos_give_nearly_the_same_pixels(
+    realpack: Path, side: int, by: int, interpolation: Interpolation
+) -> None:
+    tensor, how = TensorSpec("x", (1, side, side, 3), layout="NHWC"), Preprocess(interpolation=interpolation)
+    means, most = [], 0
+    for path in sorted((realpack / "coco").glob("*.jpg")):
+        whole = read_image(path)
+        if reduction((whole.shape[0], whole.shape[1]), tensor, how) != by:
+            continue
+        reduced = read_image(path, reducer=lambda height, width: reduction((height, width), tensor, how))
+        apart = np.abs(place(whole, tensor, how)[0].astype(int) - place(reduced, tensor, how)[0])
+        means.append(float(apart.mean()))
+        most = max(most, int(apart.max()))
+        if len(means) == 8:
+            break
+    assert len(means) >= 5
+    assert 0 < np.mean(means) <= 0.8
+    assert max(means) <= 1.3
+    assert most <= 23

@@ -2,14 +2,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from edgekit.errors import DataRefused, SpecRefused
+from edgekit.images import read_image
+from edgekit.preprocess import encode_image
 from edgekit.spec import Preprocess, Spec, TensorSpec, TextEncoding
 from edgekit.tasks import task_for
 from edgekit.tasks.classification import Classification, Label, probabilities
+from edgekit.tasks.image_classification import ImageClassification
 
 IMAGE = Spec(
     "image-classification",
@@ -52,6 +56,21 @@ def test_the_number_of_labels_must_be_the_number_of_classes() -> None:
 def test_a_picture_of_floats_is_refused() -> None:
     with pytest.raises(DataRefused, match=r"\(height, width, 3\) uint8, RGB"):
         task_for(IMAGE).encode(np.zeros((8, 8, 3), np.float32))
+
+
+def test_a_photo_is_decoded_whole_unless_fast_decode_is_asked_for(realpack: Path, tmp_path: Path) -> None:
+    photo = min((realpack / "coco").glob("*.jpg"))
+    pixels = read_image(photo)
+    png = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(png)
+    task = ImageClassification(IMAGE)
+    exact = encode_image(pixels, IMAGE.inputs[0], Preprocess())
+    assert np.array_equal(task.encode(photo)["image"], exact)
+    task.fast_decode = True
+    near = task.encode(photo)["image"]
+    assert 0 < np.abs(near - exact).mean() < 1
+    assert np.array_equal(task.encode(png)["image"], exact)
+    assert np.array_equal(task.encode(pixels)["image"], exact)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.bundle import Bundle
+from edgekit.bundle import Bundle, write_manifest
 from edgekit.cli import main
+from edgekit.spec import Preprocess
 
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -121,6 +123,73 @@ def test_copies_are_drawn(edgekit: Command, person_bundle: Bundle, album: Path, 
     assert (drawn / "a.jpg").read_bytes() != (album / "a.jpg").read_bytes()
 
 
+@pytest.fixture
+def large_photos(realpack: Path) -> list[Path]:
+    """Photos of about 640 x 480, five times as large as the person detector's input."""
+    return sorted((realpack / "coco").glob("*.jpg"))[:10]
+
+
+def scores(rows: str) -> list[dict[int, float]]:
+    """Class -> score of each line."""
+    return [
+        {label["index"]: label["score"] for label in json.loads(row)["result"]["labels"]} for row in rows.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_fast_decode_decides_the_same_from_nearly_the_same_pixels(
+    edgekit: Command, person_bundle: Bundle, large_photos: Sequence[Path], count: int
+) -> None:
+    words = ["run", person_bundle.path, *large_photos[:count], "--format", "jsonl"]
+    whole, fast = edgekit(*words), edgekit(*words, "--fast-decode")
+    assert (whole.code, fast.code) == (0, 0)
+    exact, near = scores(whole.out), scores(fast.out)
+    assert exact != near
+    for one, other in zip(exact, near, strict=True):
+        assert max(one, key=one.__getitem__) == max(other, key=other.__getitem__)
+        assert one == pytest.approx(other, abs=0.05)
+
+
+def test_a_photo_that_is_drawn_is_decoded_whole(
+    edgekit: Command, person_bundle: Bundle, large_photos: Sequence[Path], tmp_path: Path
+) -> None:
+    import cv2
+
+    words = ["run", person_bundle.path, large_photos[0], "--format", "jsonl"]
+    drawn = edgekit(*words, "--fast-decode", "--draw", tmp_path / "drawn")
+    assert scores(drawn.out) == scores(edgekit(*words).out)
+    copy, photo = (cv2.imread(str(path)) for path in (tmp_path / "drawn" / large_photos[0].name, large_photos[0]))
+    assert copy is not None
+    assert photo is not None
+    assert copy.shape == photo.shape
+
+
+def test_fast_decode_is_refused_where_it_would_change_what_the_model_sees(
+    edgekit: Command, own_person_bundle: Path, photos: Sequence[Path]
+) -> None:
+    manifest = Bundle(own_person_bundle).manifest
+    spec = manifest.spec.replace(preprocess=Preprocess(scale=1 / 255, antialias=False))
+    write_manifest(own_person_bundle, dataclasses.replace(manifest, spec=spec))
+    outcome = edgekit("run", own_person_bundle, photos[0], "--fast-decode")
+    assert outcome.code == 2
+    assert "--fast-decode for resize = 'stretch', interpolation = 'bilinear', antialias = false" in outcome.err
+    assert edgekit("run", own_person_bundle, photos[0]).code == 0
+
+
+@pytest.mark.parametrize("source", ["-", "rtsp://127.0.0.1:9/x"])
+def test_fast_decode_is_refused_for_what_is_no_photo(edgekit: Command, person_bundle: Bundle, source: str) -> None:
+    outcome = edgekit("run", person_bundle.path, source, "--fast-decode")
+    assert outcome.code == 2
+    assert "--fast-decode for " in outcome.err
+    assert "expected photos as INPUT" in outcome.err
+
+
+def test_help_says_what_fast_decode_changes(edgekit: Command) -> None:
+    said = " ".join(edgekit("run", "--help").out.split())
+    assert "--fast-decode" in said
+    assert "of 255" in said
+
+
 def test_drawing_never_overwrites_the_photo(edgekit: Command, person_bundle: Bundle, album: Path) -> None:
     before = (album / "a.jpg").read_bytes()
     outcome = edgekit("run", person_bundle.path, album / "a.jpg", "--draw", album)
@@ -157,7 +226,7 @@ def test_what_cannot_be_had_is_refused(
     assert outcome.out == ""
 
 
-@pytest.mark.parametrize("words", [["--top-k", "3"], ["--draw", "drawn"]])
+@pytest.mark.parametrize("words", [["--top-k", "3"], ["--draw", "drawn"], ["--fast-decode"]])
 def test_options_of_another_task_are_refused(
     edgekit: Command, detector_bundle: Bundle, tmp_path: Path, words: list[str]
 ) -> None:
