@@ -107,7 +107,7 @@ def print_differences(files: Sequence[Path], ratios: Sequence[float]) -> None:
 
 def differences(path: Path, ratios: Sequence[float], engine: Engine) -> Iterator[Difference]:
     """Compare the input tensors of one photo, for each ratio and each preprocessing by which it is reduced."""
-    reduced = {by: read_image(path, reducer=lambda *_, by=by: by) for by in REDUCTIONS}  # type: ignore[misc]
+    reduced = {by: read_image(path, reducer=lambda *_, by=by: by) for by in REDUCTIONS}
     size = (reduced[1].shape[0], reduced[1].shape[1])
     for name, how in HOWS.items():
         whole, _ = place(reduced[1], TENSOR, how)
@@ -136,7 +136,8 @@ def reduction_at(ratio: float, size: tuple[int, int], how: Preprocess) -> Reduct
 def scores(engine: Engine, pixels: Array) -> Array:
     """``(1001,)`` probabilities of Coral's MobileNetV2."""
     feeds = {engine.inputs[0].name: normalise(pixels, TENSOR, Preprocess(scale=1 / 127.5, mean=(1.0,)))[None]}
-    return engine.run(feeds)[engine.outputs[0].name][0]
+    found: Array = engine.run(feeds)[engine.outputs[0].name][0]
+    return found
 
 
 def times(files: Sequence[Path], folder: Path, repeats: int) -> Iterator[tuple[str, str, float, float]]:

@@ -140,7 +140,7 @@ def scores(rows: str) -> list[dict[int, float]]:
 def test_fast_decode_decides_the_same_from_nearly_the_same_pixels(
     edgekit: Command, person_bundle: Bundle, large_photos: Sequence[Path], count: int
 ) -> None:
-    words = ["run", person_bundle.path, *large_photos[:count], "--format", "jsonl"]
+    words: list[str | Path] = ["run", person_bundle.path, *large_photos[:count], "--format", "jsonl"]
     whole, fast = edgekit(*words), edgekit(*words, "--fast-decode")
     assert (whole.code, fast.code) == (0, 0)
     exact, near = scores(whole.out), scores(fast.out)
@@ -155,7 +155,7 @@ def test_a_photo_that_is_drawn_is_decoded_whole(
 ) -> None:
     import cv2
 
-    words = ["run", person_bundle.path, large_photos[0], "--format", "jsonl"]
+    words: list[str | Path] = ["run", person_bundle.path, large_photos[0], "--format", "jsonl"]
     drawn = edgekit(*words, "--fast-decode", "--draw", tmp_path / "drawn")
     assert scores(drawn.out) == scores(edgekit(*words).out)
     copy, photo = (cv2.imread(str(path)) for path in (tmp_path / "drawn" / large_photos[0].name, large_photos[0]))
