@@ -202,7 +202,17 @@ def test_a_signal_ends_a_run_over_files_with_whole_lines(
 
 
 def test_the_demo_shows_a_page(person_bundle: Bundle, stream: MjpegServer) -> None:
-    words = ["demo", "webcam", person_bundle.path, "--source", stream.url, "--show", "page", "--port", "0"]
+    words: list[str | Path] = [
+        "demo",
+        "webcam",
+        person_bundle.path,
+        "--source",
+        stream.url,
+        "--show",
+        "page",
+        "--port",
+        "0",
+    ]
     with started(*words) as process:
         assert process.stderr is not None
         found = re.search(r"live page: http://127\.0\.0\.1:(\d+)/", process.stderr.readline())
