@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# What a shell runs in the background ignores Ctrl-C, and its children with it; tests of Ctrl-C need it to arrive.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 Answers = dict[str, dict[str, NDArray[np.float32]]]
