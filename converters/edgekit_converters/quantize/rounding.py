@@ -8,7 +8,6 @@ is pushed onto the columns not yet rounded. The weights stay on the grid that th
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.engine import Array, Feeds
+from edgekit.engine import Array
 from edgekit_converters.quantize.calibration import Samples
+from edgekit_converters.quantize.chosen import contents_code
 from edgekit_converters.quantize.graph import FloatGraph, Layer, Window
 from edgekit_converters.quantize.weights import WEIGHT_STEPS
 
@@ -179,17 +179,12 @@ def _gather(
     for layer in gathered:
         readers.setdefault(layer.input, []).append(layer)
     for sample in samples:
-        seed = _seed(sample)
+        seed = contents_code(sample)  # the same positions are drawn whatever the order of the samples
         for name, values in graph.visit(sample, list(readers)):
             for layer in readers[name]:
                 rows = layer_inputs(layer, values, np.random.default_rng(seed))
                 with _threads(blas, rows.shape[2]):
                     gathered[layer].add(rows)
-
-
-def _seed(sample: Feeds) -> int:
-    """A number from the sample's contents: the same positions are drawn whatever the order of the samples."""
-    return zlib.crc32(b"".join(np.ascontiguousarray(array).tobytes() for array in sample.values()))
 
 
 def layer_inputs(layer: Layer, values: Array, generator: np.random.Generator) -> Array:
