@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgekit.errors import DataRefused, ModelRefused, UsageError
+from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused, UsageError
 
 MAX_DEFAULT_THREADS = 4
 
@@ -54,6 +56,28 @@ def cannot_run(path: Path, library: str, error: BaseException, shapes: Iterable[
     """Return the refusal of inputs on which the engine's library fails."""
     listed = ", ".join(str(list(shape)) for shape in shapes)
     return DataRefused(f"{library} cannot run {path.name} on inputs of shape {listed}: {reason(error)}")
+
+
+def import_library(module: str, missing: str, extra: str) -> Any:
+    """Import the library that an engine stands on.
+
+    Args:
+        module: Its name.
+        missing: What to say where it is not installed.
+        extra: The extra of edgekit that brings it.
+
+    Raises:
+        MissingExtra: It is not installed.
+        EnvironmentFault: It is installed and broken.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(missing, remedy=f"pip install 'edgekit-ai[{extra}]'") from error
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"{module} is installed but cannot be imported: {reason(error)}", remedy=f"install {module} again"
+        ) from error
 
 
 def reason(error: BaseException) -> str:

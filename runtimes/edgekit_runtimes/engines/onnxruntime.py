@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
-from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused
+from edgekit.errors import EnvironmentFault, ModelRefused
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_load,
     cannot_run,
+    import_library,
     reason,
     thread_count,
 )
@@ -160,16 +160,7 @@ class OnnxRuntimeEngine(Engine):
 
 def _library() -> Any:
     """Import ONNX Runtime. Raises MissingExtra when it is not installed, EnvironmentFault when it is broken."""
-    try:
-        return importlib.import_module("onnxruntime")
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "running .onnx needs ONNX Runtime, which is not installed", remedy="pip install 'edgekit-ai[onnxruntime]'"
-        ) from error
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"onnxruntime is installed but cannot be imported: {reason(error)}", remedy="install onnxruntime again"
-        ) from error
+    return import_library("onnxruntime", "running .onnx needs ONNX Runtime, which is not installed", "onnxruntime")
 
 
 def _running_provider(session: Any, wanted: str) -> str:

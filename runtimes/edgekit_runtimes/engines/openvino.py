@@ -5,7 +5,6 @@ It enters as a third party's engine does, through the entry-point group ``edgeki
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
-from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused
-from edgekit_runtimes.engines.common import artifact_size, cannot_run, reason, thread_count, unique_names
+from edgekit.errors import ModelRefused
+from edgekit_runtimes.engines.common import (
+    artifact_size,
+    cannot_run,
+    import_library,
+    reason,
+    thread_count,
+    unique_names,
+)
 from edgekit_runtimes.engines.external_data import check_external_data
 from edgekit_runtimes.engines.io_quantization import parse_io_quantization
 
@@ -80,16 +86,7 @@ class OpenVinoEngine(Engine):
 
 def _library() -> Any:
     """Import OpenVINO. Raises MissingExtra when it is not installed, EnvironmentFault when it is broken."""
-    try:
-        return importlib.import_module("openvino")
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "engine 'openvino' needs OpenVINO, which is not installed", remedy="pip install 'edgekit-ai[openvino]'"
-        ) from error
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"openvino is installed but cannot be imported: {reason(error)}", remedy="install openvino again"
-        ) from error
+    return import_library("openvino", "engine 'openvino' needs OpenVINO, which is not installed", "openvino")
 
 
 def _cannot_load(path: Path, error: RuntimeError) -> ModelRefused:
