@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.errors import DataRefused, QualityError, UsageError
+from edgekit.errors import QualityError, UsageError
 from edgekit_runtimes.outputs.records import FORMATS
 
 if TYPE_CHECKING:
@@ -157,14 +157,14 @@ def _told(status: SourceStatus, done: int) -> str:
 def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, timeout: float) -> FrameSource | None:
     """The camera or stream among the inputs; it is the only one then."""
     from edgekit_runtimes.inputs.open import open_frames
+    from edgekit_runtimes.inputs.uri import parse
 
     if predictor.task.name != "image-classification":
         return None
     for word in inputs:
-        try:
-            source = open_frames(word, wait=wait, timeout=timeout)
-        except DataRefused:  # a video that cannot be read: one bad input among others
+        if parse(word) is None:  # photos and video files are opened when their turn comes
             continue
+        source = open_frames(word, wait=wait, timeout=timeout)
         if source is not None and source.live and len(inputs) == 1:
             return source
         if source is not None:
@@ -208,15 +208,11 @@ def _sinks(
 ) -> Iterator[tuple[Sink, JsonLinesFile | None]]:
     """All outputs as one, and the first of them that goes on where an earlier run stopped."""
     from edgekit_runtimes.outputs.jsonl_file import JsonLinesFile
-    from edgekit_runtimes.outputs.open import open_sink
+    from edgekit_runtimes.outputs.open import opened_each
     from edgekit_runtimes.outputs.several import Several
 
-    if len(set(words)) < len(words):
-        raise UsageError("an output is given twice", expected="each output once")
     width = max(map(len, inputs)) if all(os.path.isfile(word) for word in inputs) else 0
-    with ExitStack() as opened:
-        sinks = [opened.enter_context(open_sink(word, title=title, width=width, kind=kind)) for word in words]
-        opened.pop_all()
+    sinks = opened_each(words, title=title, width=width, kind=kind)
     with Several(sinks, lambda fault: click.echo(f"lost: {fault}", err=True)) as several:
         if several.notice:
             click.echo(several.notice, err=True)

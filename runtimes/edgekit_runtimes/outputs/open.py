@@ -83,6 +83,16 @@ def open_sinks(
     """
     from edgekit_runtimes.outputs.several import Several
 
+    opened = opened_each(words, title=title, rate=rate, width=width, kind=kind)
+    return opened[0] if len(opened) == 1 else Several(opened, lost)
+
+
+def opened_each(
+    words: Sequence[str], *, title: str = "edgekit", rate: float = 0.0, width: int = 0, kind: str = "table"
+) -> list[Sink]:
+    """Open outputs; the arguments are those of `open_sinks`. When one cannot be opened, the others are closed again."""
+    from edgekit_runtimes.outputs.several import Several
+
     if len(set(words)) < len(words):
         raise UsageError("an output is given twice", expected="each output once")
     opened: list[Sink] = []
@@ -92,7 +102,7 @@ def open_sinks(
     except BaseException:
         Several(opened).close()
         raise
-    return opened[0] if len(opened) == 1 else Several(opened, lost)
+    return opened
 
 
 def _file(word: str, rate: float, width: int) -> Sink:

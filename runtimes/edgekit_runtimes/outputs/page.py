@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
 import socket
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import EnvironmentFault, UsageError
+from edgekit_runtimes.loopback import is_loopback
 from edgekit_runtimes.outputs.newest import THERMAL, Newest
 from edgekit_runtimes.outputs.page_server import PageServer
 from edgekit_runtimes.outputs.sink import Answer, Sink
@@ -56,7 +56,7 @@ class Page(Sink):
         thermal: Path = THERMAL,
     ) -> None:
         _check(port, token)
-        loopback = _is_loopback(host)
+        loopback = is_loopback(host)
         token = token or (None if loopback else secrets.token_urlsafe(16))
         self._newest = Newest(thermal)
         self._server = _bound(
@@ -103,15 +103,6 @@ def _check(port: int, token: str | None) -> None:
         raise UsageError(f"a token of {len(token)} characters", expected=f"at least {MIN_TOKEN}")
     if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", token):
         raise UsageError("a token with other letters", expected="letters and digits of ASCII, - and _")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bound(host: str, port: int, make: Callable[[tuple[str, int], int], PageServer]) -> PageServer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekit.errors import UsageError
+from edgekit_runtimes.loopback import is_loopback
 
 if TYPE_CHECKING:
     from edgekit_runtimes.serve.models import Model
@@ -105,16 +105,7 @@ def _token(given: str | None, host: str) -> tuple[str | None, bool]:
     """Return the token that requests need, and whether it was made here."""
     token = given if given is not None else os.environ.get(TOKEN_VARIABLE)
     if token is None:
-        return (None, False) if _is_loopback(host) else (secrets.token_urlsafe(24), True)
+        return (None, False) if is_loopback(host) else (secrets.token_urlsafe(24), True)
     if not (token.isascii() and token.isprintable()) or not token or " " in token:
         raise UsageError("the token is empty or has spaces or other characters", expected="printable ASCII")
     return token, False
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
