@@ -1,12 +1,14 @@
 """Parity: how close an artifact is to the original.
 
-Numerically per output (relative L2, cosine, largest error), by agreement of the decided class, and on the
-user's metric (accuracy) when labels are given. Everything is accumulated batch by batch in fixed memory.
+Numerically per output (relative L2, cosine, largest error), by agreement of the answers (classes, boxes, masks,
+spans), and on the user's metric (accuracy, mAP, mIoU, F1, …) where the truth is known. The numbers are accumulated
+batch by batch in fixed memory; what agrees and what is right is the task's to say, through a `Scorer`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 
 from edgekit.engine import Array
 from edgekit.errors import QualityError
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric, Proportion, metric_from_dict, points_lost
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,16 @@ class Parity:
     Attributes:
         samples: Number of samples.
         outputs: Numerical parity of each output.
-        agreement: Samples on which the artifact decides as the original does; classification tasks only.
-        accuracy: Labelled samples that the artifact gets right.
-        reference_accuracy: Labelled samples that the original gets right.
+        agreement: How often the artifact answers as the original does; ``None`` for tasks that answer nothing.
+        metric: The user's metric of the artifact, where the truth is known.
+        reference_metric: The same of the original.
     """
 
     samples: int
     outputs: tuple[OutputParity, ...]
-    agreement: Proportion | None = None
-    accuracy: Proportion | None = None
-    reference_accuracy: Proportion | None = None
+    agreement: Metric | None = None
+    metric: Metric | None = None
+    reference_metric: Metric | None = None
 
     @property
     def worst(self) -> OutputParity:
@@ -65,9 +67,9 @@ class Parity:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Parity:
         """Read the JSON form."""
-        shares = {key: Proportion(**raw[key]) for key in ("agreement", "accuracy", "reference_accuracy") if key in raw}
+        metrics = {key: metric_from_dict(raw[key]) for key in ("agreement", "metric", "reference_metric") if key in raw}
         outputs = tuple(OutputParity(**output) for output in raw["outputs"])
-        return cls(samples=raw["samples"], outputs=outputs, **shares)
+        return cls(samples=raw["samples"], outputs=outputs, **metrics)
 
 
 @dataclass
@@ -110,61 +112,110 @@ class _Sums:
         return OutputParity(name, math.sqrt(self.error / self.reference), min(1.0, cosine), self.largest)
 
 
-@dataclass
-class ParityMeter:
-    """Compares batch by batch.
+class Scorer(ABC):
+    """Compares the answers of an artifact with the original's and with the truth. A task makes one for each artifact.
 
-    Args:
-        decides: Output whose largest entry along the last axis is the decision; ``None`` for other tasks.
+    Everything is given in pairs of original and artifact.
     """
 
-    decides: str | None = None
-    _sums: dict[str, _Sums] = field(default_factory=dict)
-    _samples: int = 0
-    _agree: int = 0
-    _right: int = 0
-    _reference_right: int = 0
-    _labelled: int = 0
+    @abstractmethod
+    def update(
+        self,
+        reference: Mapping[str, Array],
+        candidate: Mapping[str, Array],
+        truths: Sequence[Any] | None = None,
+        contexts: Sequence[Any] | None = None,
+    ) -> None:
+        """Add a batch, or all windows of one input.
+
+        Args:
+            reference: Output name -> the original's array, batch first.
+            candidate: Output name -> the artifact's array, batch first.
+            truths: What is right for each input, ``None`` where unknown.
+            contexts: What the task's ``encode`` said of each input; ``None`` for made-up inputs.
+        """
+
+    @abstractmethod
+    def agreement(self) -> Metric | None:
+        """How often both answer alike; ``None`` when nothing could be compared."""
+
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, Metric] | None:
+        """The user's metric of the original and of the artifact; ``None`` without truths."""
+
+
+class DecisionScorer(Scorer):
+    """For tasks that decide between classes: the same class, the right class.
+
+    Args:
+        output: Output whose largest entry along the last axis is the decision.
+    """
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+        self._samples = self._agree = self._labelled = self._right = self._reference_right = 0
 
     def update(
         self,
         reference: Mapping[str, Array],
         candidate: Mapping[str, Array],
-        labels: Sequence[int | None] | None = None,
+        truths: Sequence[Any] | None = None,
+        contexts: Sequence[Any] | None = None,  # scores need none
     ) -> None:
-        """Add a batch.
-
-        Args:
-            reference: Output name -> the original's array, batch first.
-            candidate: Output name -> the artifact's array, batch first.
-            labels: Class of each sample, ``None`` where unknown.
-        """
-        for name, want in reference.items():
-            self._sums.setdefault(name, _Sums()).add(np.asarray(want), np.asarray(candidate[name]))
-        self._samples += len(next(iter(reference.values())))
-        if self.decides is None:
-            return
-        want, got = decision(reference[self.decides]), decision(candidate[self.decides])
+        """Add a batch; truths are class numbers."""
+        want, got = decision(reference[self._output]), decision(candidate[self._output])
+        self._samples += len(want)
         self._agree += int((want == got).sum())
-        for index, label in enumerate(labels or ()):
+        for index, label in enumerate(truths or ()):
             if label is not None:
                 self._labelled += 1
                 self._right += int(got[index] == label)
                 self._reference_right += int(want[index] == label)
 
+    def agreement(self) -> Metric | None:
+        """Samples on which both decide alike."""
+        return Proportion(self._agree, self._samples, "top-1 agreement")
+
+    def metrics(self) -> tuple[Metric, Metric] | None:
+        """Accuracy."""
+        if not self._labelled:
+            return None
+        return Proportion(self._reference_right, self._labelled), Proportion(self._right, self._labelled)
+
+
+@dataclass
+class ParityMeter:
+    """Compares batch by batch.
+
+    Args:
+        scorer: Compares the answers; ``None`` where only numbers can be compared.
+    """
+
+    scorer: Scorer | None = None
+    _sums: dict[str, _Sums] = field(default_factory=dict)
+    _samples: int = 0
+
+    def update(
+        self,
+        reference: Mapping[str, Array],
+        candidate: Mapping[str, Array],
+        truths: Sequence[Any] | None = None,
+        contexts: Sequence[Any] | None = None,
+    ) -> None:
+        """Add a batch, or all windows of one input; the arguments are those of `Scorer.update`."""
+        for name, want in reference.items():
+            self._sums.setdefault(name, _Sums()).add(np.asarray(want), np.asarray(candidate[name]))
+        self._samples += len(next(iter(reference.values())))
+        if self.scorer is not None:
+            self.scorer.update(reference, candidate, truths, contexts)
+
     def result(self) -> Parity:
         """Return the parity of everything added so far."""
         outputs = tuple(sums.result(name) for name, sums in self._sums.items())
-        agreement = Proportion(self._agree, self._samples) if self.decides is not None else None
-        if not self._labelled:
-            return Parity(self._samples, outputs, agreement)
-        return Parity(
-            self._samples,
-            outputs,
-            agreement,
-            Proportion(self._right, self._labelled),
-            Proportion(self._reference_right, self._labelled),
-        )
+        if self.scorer is None:
+            return Parity(self._samples, outputs)
+        original, artifact = self.scorer.metrics() or (None, None)
+        return Parity(self._samples, outputs, self.scorer.agreement(), artifact, original)
 
 
 def decision(scores: Array) -> Array:
@@ -198,9 +249,9 @@ class Gate:
 
     Attributes:
         max_relative_l2: For float recipes, per output.
-        max_drop: For integer recipes: points of accuracy (0..100) that may be lost; without labels
+        max_drop: For integer recipes: points of the user's metric that may be lost, see `points_lost`; without truths
             ``AGREEMENT_PER_POINT`` times as many points of agreement.
-        min_cosine: For integer recipes of tasks that decide nothing, per output.
+        min_cosine: For integer recipes where answers cannot be compared, per output.
     """
 
     max_relative_l2: float | None = None
@@ -208,11 +259,11 @@ class Gate:
     min_cosine: float | None = None
 
     @classmethod
-    def for_recipe(cls, recipe: str, *, decides: bool, max_drop: float = 1.0) -> Gate:
+    def for_recipe(cls, recipe: str, *, max_drop: float = 1.0) -> Gate:
         """Return the default gate of a recipe."""
         if recipe in ("fp32", "fp16"):
             return cls(max_relative_l2=1e-4 if recipe == "fp32" else 1e-2)
-        return cls(max_drop=max_drop) if decides else cls(min_cosine=INTEGER_COSINE)
+        return cls(max_drop=max_drop, min_cosine=INTEGER_COSINE)
 
     def failure(self, parity: Parity) -> str | None:
         """Return why the parity does not reach the gate, or ``None`` when it does."""
@@ -221,11 +272,13 @@ class Gate:
             return f"output {worst.name!r} is not finite or has another shape"
         if self.max_relative_l2 is not None and worst.relative_l2 > self.max_relative_l2:
             return f"output {worst.name!r} has relative L2 {worst.relative_l2:.3g}, allowed {self.max_relative_l2:g}"
+        if self.max_drop is not None and (parity.agreement is not None or parity.metric is not None):
+            return _dropped(parity, self.max_drop)
         if self.min_cosine is not None:
             least = min(parity.outputs, key=lambda output: output.cosine)
             if least.cosine < self.min_cosine:
                 return f"output {least.name!r} has cosine {least.cosine:.4f}, needed {self.min_cosine:g}"
-        return None if self.max_drop is None else _dropped(parity, self.max_drop)
+        return None
 
     def check(self, parity: Parity, artifact: str) -> None:
         """Raise QualityError when the parity does not reach the gate."""
@@ -238,10 +291,11 @@ class Gate:
 
 
 def _dropped(parity: Parity, max_drop: float) -> str | None:
-    if parity.accuracy is not None and parity.reference_accuracy is not None:
-        drop = 100 * (parity.reference_accuracy.value - parity.accuracy.value)
+    if parity.metric is not None and parity.reference_metric is not None:
+        drop = points_lost(parity.reference_metric, parity.metric)
         if drop > max_drop + 1e-9:
-            return f"accuracy dropped by {drop:.2f} points, allowed {max_drop:g}"
+            change = "dropped" if parity.metric.higher_is_better else "rose"
+            return f"{parity.metric.name} {change} by {drop:.2f} points, allowed {max_drop:g}"
     elif parity.agreement is not None:
         lost = 100 * (1 - parity.agreement.value)
         allowed = max_drop * AGREEMENT_PER_POINT

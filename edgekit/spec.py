@@ -11,16 +11,37 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from edgekit.errors import SpecRefused
 
+Options = TypeVar("Options")
 Layout = Literal["NHWC", "NCHW"]
 Resize = Literal["none", "stretch", "short-side", "letterbox"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 Color = Literal["rgb", "bgr", "gray"]
 
-TASKS = ("image-classification", "text-classification", "tensors")
+TASKS = {
+    "image-classification": "edgekit.tasks.image_classification:ImageClassification",
+    "object-detection": "edgekit.tasks.object_detection:ObjectDetection",
+    "semantic-segmentation": "edgekit.tasks.semantic_segmentation:SemanticSegmentation",
+    "instance-segmentation": "edgekit.tasks.instance_segmentation:InstanceSegmentation",
+    "matting": "edgekit.tasks.matting:Matting",
+    "keypoints": "edgekit.tasks.keypoints:Keypoints",
+    "text-classification": "edgekit.tasks.text_classification:TextClassification",
+    "text-embedding": "edgekit.tasks.text_embedding:TextEmbedding",
+    "token-classification": "edgekit.tasks.token_classification:TokenClassification",
+    "question-answering": "edgekit.tasks.question_answering:QuestionAnswering",
+    "text-generation": "edgekit.tasks.text_generation:TextGeneration",
+    "keyword-spotting": "edgekit.tasks.audio_classification:KeywordSpotting",
+    "audio-classification": "edgekit.tasks.audio_classification:AudioClassification",
+    "speech-to-text": "edgekit.tasks.speech_to_text:SpeechToText",
+    "ranking": "edgekit.tasks.ranking:Ranking",
+    "tabular-classification": "edgekit.tasks.tabular:TabularClassification",
+    "tabular-regression": "edgekit.tasks.tabular:TabularRegression",
+    "tensors": "edgekit.tasks.tensors:Tensors",
+}
+"""Name in a spec -> the class that encodes and decodes; imported when it is used."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +155,7 @@ class Spec:
         outputs: Output tensors, in the source model's order.
         preprocess: For image tasks.
         text: For text tasks.
+        options: What else the task has to know, as its own options class says (``[options]`` in TOML).
         labels: Class names, index = class.
     """
 
@@ -142,6 +164,7 @@ class Spec:
     outputs: tuple[TensorSpec, ...] = ()
     preprocess: Preprocess | None = None
     text: TextEncoding | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -156,10 +179,20 @@ class Spec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    @property
+    def files(self) -> list[str]:
+        """Files of the bundle that encoding and decoding need, relative to it."""
+        return [self.text.tokenizer] if self.text else []
+
+    def options_as(self, kind: type[Options]) -> Options:
+        """Return the options as a task's frozen dataclass. Raises SpecRefused for an unknown or wrong one."""
+        built: Options = build(kind, self.options, f"options of {self.task}")
+        return built
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; ``Spec.from_dict`` reads it back."""
         raw = dataclasses.asdict(self)
-        return {key: value for key, value in raw.items() if value is not None}
+        return {key: value for key, value in raw.items() if value not in (None, {})}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], *, where: str = "spec") -> Spec:
@@ -175,12 +208,12 @@ class Spec:
         values = dict(raw)
         for kind in ("inputs", "outputs"):
             if kind in values:
-                values[kind] = tuple(_build(TensorSpec, item, f"{where}: {kind}") for item in values[kind])
+                values[kind] = tuple(build(TensorSpec, item, f"{where}: {kind}") for item in values[kind])
         if values.get("preprocess") is not None:
-            values["preprocess"] = _build(Preprocess, values["preprocess"], f"{where}: preprocess")
+            values["preprocess"] = build(Preprocess, values["preprocess"], f"{where}: preprocess")
         if values.get("text") is not None:
-            values["text"] = _build(TextEncoding, values["text"], f"{where}: text")
-        spec: Spec = _build(cls, values, where)
+            values["text"] = build(TextEncoding, values["text"], f"{where}: text")
+        spec: Spec = build(cls, values, where)
         return spec
 
     @classmethod
@@ -197,8 +230,8 @@ class Spec:
         return cls.from_dict(raw, where=path.name)
 
 
-def _build(kind: type[Any], raw: object, where: str) -> Any:
-    """Make a dataclass from a mapping; lists become tuples, unknown keys and wrong types are refused."""
+def build(kind: type[Any], raw: object, where: str) -> Any:
+    """Make a frozen dataclass from a mapping; lists become tuples, unknown keys and wrong types are refused."""
     if not isinstance(raw, Mapping):
         raise SpecRefused(f"{where} is {raw!r}", expected="a table of keys and values")
     known = {item.name for item in dataclasses.fields(kind)}
@@ -217,5 +250,7 @@ def _build(kind: type[Any], raw: object, where: str) -> Any:
             values["size"] = (values["size"], values["size"])
     try:
         return kind(**values)
-    except TypeError as error:
+    except SpecRefused:
+        raise
+    except (TypeError, ValueError) as error:
         raise SpecRefused(f"{where}: {error}") from error

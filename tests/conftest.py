@@ -13,7 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
+
+# Machines that test are shared and slow at times; the same examples every time, so that a failure can be seen again.
+settings.register_profile("edgekit", deadline=None, derandomize=True, max_examples=50, database=None)
+settings.load_profile("edgekit")
 
 # What a shell runs in the background ignores Ctrl-C, and its children with it; tests of Ctrl-C need it to arrive.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -142,7 +142,7 @@ class _Conversion:
         if target == self.request.targets[0]:
             float_file = BoundFile(path, measured.inputs, measured.outputs)
             data = self.request.calibration if self.request.evaluation is None else self.request.evaluation
-            accuracy = measured.parity.reference_accuracy
+            accuracy = measured.parity.reference_metric
             note_mismatch(float_file, self.task, self.data.evaluation, accuracy, data=data, stages=self.stages)
         reason = self._gate("fp32").failure(measured.parity)
         if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
@@ -188,7 +188,7 @@ class _Conversion:
         return measure(path, self.task, exported=exported, data=self.data, stages=self.stages, title=title)
 
     def _gate(self, recipe: str) -> Gate:
-        return Gate.for_recipe(recipe, decides=self.task.decides is not None, max_drop=self.request.max_drop)
+        return Gate.for_recipe(recipe, max_drop=self.request.max_drop)
 
     def _artifact(
         self, path: Path, target: str, recipe: Recipe, measured: Measurement, notes: tuple[str, ...]
@@ -221,7 +221,7 @@ class _Conversion:
     def _manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
         source, summary = self.source, self.data.summary
         file = source.path if source.path is not None and source.path.is_file() else None
-        accuracy = artifacts[0].parity.reference_accuracy
+        metric = artifacts[0].parity.reference_metric
         calibration = None if summary is None else {"samples": summary.samples, "fingerprint": summary.fingerprint}
         return Manifest(
             name=self.name,
@@ -238,7 +238,8 @@ class _Conversion:
             evaluation={
                 "samples": len(self.data.evaluation),
                 "origin": self.data.origin,
-                "accuracy": None if accuracy is None else accuracy.value,
+                "metric": None if metric is None else metric.name,
+                "original": None if metric is None else metric.value,
             },
             tools=_tool_versions(),
             notes=tuple(self.stages.notes),

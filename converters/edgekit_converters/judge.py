@@ -46,15 +46,15 @@ class CalibrationJudge:
         """Whether an artifact stays within the points of accuracy that may be lost."""
         stages = Stages(Silent())
         found = measure(path, self._task, exported=exported, data=self._data, stages=stages, title="calibration data")
-        return close_enough(found.parity, decides=self._task.decides is not None, max_drop=max_drop)
+        return close_enough(found.parity, max_drop=max_drop)
 
 
-def close_enough(parity: Parity, *, decides: bool, max_drop: float) -> bool:
+def close_enough(parity: Parity, *, max_drop: float) -> bool:
     """The recipe's own gate, and where the task decides, at most three points of disagreement a point of drop.
 
     Fewer labels than answers change by the rounding, and a hundred labelled samples tell a drop of one point badly;
     agreement needs no labels and is the finer measure.
     """
-    if Gate.for_recipe("mixed", decides=decides, max_drop=max_drop).failure(parity) is not None:
+    if Gate.for_recipe("mixed", max_drop=max_drop).failure(parity) is not None:
         return False
     return parity.agreement is None or 100 * (1 - parity.agreement.value) <= _AGREEMENT_POINTS * max_drop + 1e-9

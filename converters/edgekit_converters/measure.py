@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.binding import Binding, BoundEngine
 from edgekit.engine import TensorInfo
 from edgekit.isolate import EngineProcess
-from edgekit.parity import Parity, ParityMeter
+from edgekit.parity import DecisionScorer, Parity, ParityMeter, Scorer
 from edgekit.spec import Layout, Spec
 from edgekit.tasks import Task
 from edgekit_converters.prepare import Prepared
 from edgekit_converters.progress import Stages
-from edgekit_converters.store import Stored
+from edgekit_converters.store import Stored, by_input, stack
 from edgekit_converters.targets import Exported
 
 _LATENCY_RUNS = 15
@@ -67,14 +68,32 @@ def measure(
     with EngineProcess(path) as engine:
         inputs, outputs = bindings(task.spec, exported, engine.inputs, engine.outputs)
         runner = BoundEngine(engine, task.spec, inputs, outputs)
-        meter, golden = ParityMeter(task.decides), ParityMeter(task.decides)
+        meter, golden = ParityMeter(task.scorer()), ParityMeter(golden_scorer(task))
         with stages.stage(title, len(data.evaluation)):
-            for sample in stages.each(data.evaluation):
-                meter.update(sample.outputs, runner.run(sample.feeds), [sample.label])
+            meter_samples(meter, stages.each(data.evaluation), runner)
         for sample in data.golden:
             golden.update(sample.outputs, runner.run(sample.feeds))
         seconds = engine.latency(runner.adapt(data.golden[0].feeds), _LATENCY_RUNS)
     return Measurement(inputs, outputs, meter.result(), golden.result(), 1000 * statistics.median(seconds))
+
+
+def meter_samples(meter: ParityMeter, samples: Iterable[Stored], runner: BoundEngine) -> None:
+    """Run samples one by one, as artifacts with a fixed batch need it, and meter each input with all its windows.
+
+    Args:
+        meter: Of the task's scorer.
+        samples: With the original's outputs.
+        runner: The artifact.
+    """
+    for group in by_input(samples):
+        reference = stack(sample.outputs for sample in group)
+        candidate = stack(runner.run(sample.feeds) for sample in group)
+        meter.update(reference, candidate, [group[0].truth], [group[0].context])
+
+
+def golden_scorer(task: Task) -> Scorer | None:
+    """What the golden samples can be scored by: they are kept without what the task knew of their inputs."""
+    return None if task.decides is None else DecisionScorer(task.decides)
 
 
 def slower_than(

@@ -117,7 +117,7 @@ def _encode(data: Dataset, task: Task, stages: Stages, folder: Path, title: str)
     store = SampleStore(folder)
     with stages.stage(title, len(data)):
         for sample in stages.each(data.encoded(task)):
-            store.add(Stored(sample.name, sample.feeds, {}, sample.label))
+            store.add(sample)
     return store
 
 
@@ -156,7 +156,7 @@ class _Followed:
 def _made_up(spec: Spec, folder: Path) -> SampleStore:
     store = SampleStore(folder)
     for number, feeds in enumerate(synthetic_feeds(spec)):
-        store.add(Stored(f"made-up input {number}", feeds, {}, None))
+        store.add(Stored(f"made-up input {number}", feeds, {}))
     return store
 
 

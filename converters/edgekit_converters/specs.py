@@ -8,9 +8,8 @@ from pathlib import Path
 from edgekit.errors import DataRefused, SpecRefused, UsageError
 from edgekit.presets import preset
 from edgekit.spec import Layout, Spec, TensorSpec
+from edgekit.tasks import task_class
 from edgekit_converters.sources.base import InputHint, Source
-
-_TASKS_OF_IMAGES = ("image-classification",)
 
 
 def parse_hint(text: str | Sequence[int]) -> InputHint:
@@ -76,7 +75,7 @@ def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) ->
                 f"the spec's input {tensor.name!r}", expected=f"one of the model's inputs {sorted(known)}"
             )
     spec = said.replace(inputs=source.inputs, outputs=source.outputs, labels=labels or said.labels)
-    if spec.task in _TASKS_OF_IMAGES and not any(tensor.layout for tensor in spec.inputs):
+    if task_class(spec.task).takes == "picture" and not any(tensor.layout for tensor in spec.inputs):
         raise SpecRefused(
             f"task {spec.task} for a model with inputs {[(t.name, list(t.shape)) for t in source.inputs]}",
             expected="an image input of four dimensions with 1 or 3 channels",

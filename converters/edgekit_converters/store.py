@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,17 @@ class Stored:
         name: For messages.
         feeds: Spec input name -> array, batch of 1.
         outputs: Spec output name -> the original's array, batch of 1; empty before it was run.
-        label: Class, ``None`` where unknown.
+        truth: What is right, as the task's `truth` made it; ``None`` where unknown.
+        context: What decoding has to know of the input; ``None`` for made-up inputs.
+        windows: Samples that the input became, of which this is the first; 0 for the others.
     """
 
     name: str
     feeds: dict[str, Array]
     outputs: dict[str, Array]
-    label: int | None
+    truth: Any = None
+    context: Any = None
+    windows: int = 1
 
 
 class SampleStore:
@@ -38,7 +43,7 @@ class SampleStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._index: list[tuple[str, int | None]] = []
+        self._index: list[tuple[str, Any, Any, int]] = []
 
     def __len__(self) -> int:
         return len(self._index)
@@ -50,17 +55,17 @@ class SampleStore:
         with (self._folder / f"{len(self._index)}.npz").open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
         self._names = (tuple(sample.feeds), tuple(sample.outputs))
-        self._index.append((sample.name, sample.label))
+        self._index.append((sample.name, sample.truth, sample.context, sample.windows))
 
     def __getitem__(self, index: int) -> Stored:
-        name, label = self._index[index]
+        name, *known = self._index[index]
         inputs, outputs = self._names
         with np.load(self._folder / f"{index}.npz", allow_pickle=False) as stored:
             return Stored(
                 name,
                 {key: stored[f"i{k}"] for k, key in enumerate(inputs)},
                 {key: stored[f"o{k}"] for k, key in enumerate(outputs)},
-                label,
+                *known,
             )
 
     def __iter__(self) -> Iterator[Stored]:
@@ -68,11 +73,23 @@ class SampleStore:
 
     def names(self) -> list[str]:
         """Names of the samples, for messages."""
-        return [name for name, _ in self._index]
+        return [entry[0] for entry in self._index]
 
-    def labels(self) -> list[int | None]:
-        """Labels of the samples."""
-        return [label for _, label in self._index]
+    def truths(self) -> list[Any]:
+        """What is right for each sample."""
+        return [entry[1] for entry in self._index]
+
+
+def by_input(samples: Iterable[Stored]) -> Iterator[list[Stored]]:
+    """Group the samples that came from one input: its windows."""
+    group: list[Stored] = []
+    for sample in samples:
+        if group and sample.windows:
+            yield group
+            group = []
+        group.append(sample)
+    if group:
+        yield group
 
 
 def batches(samples: Iterable[Stored], size: int) -> Iterator[list[Stored]]:

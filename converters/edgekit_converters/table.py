@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgekit.bundle import Artifact, Manifest
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric
 from edgekit_converters.measure import SLOWER
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ def artifact_table(manifest: Manifest) -> Table:
     table = Table(
         title=_title(manifest), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
     )
-    for heading in ("artifact", "size", "rel. L2", "agree", "accuracy", "latency", "verdict"):
+    share = manifest.artifacts[0].parity.reference_metric
+    measured = "accuracy" if share is None else share.name
+    for heading in ("artifact", "size", "rel. L2", "agree", measured, "latency", "verdict"):
         text = heading in ("artifact", "verdict")
         table.add_column(heading, justify="left" if text else "right", no_wrap=heading == "artifact")
-    share = manifest.artifacts[0].parity.reference_accuracy
     table.add_row("original", f"{megabytes(original)} 100%" if original else "", "", "", accuracy(share), "", "")
     for artifact in manifest.artifacts:
         table.add_row(*_row(artifact, original))
@@ -42,7 +43,7 @@ def _row(artifact: Artifact, original: int) -> list[str]:
         megabytes(artifact.bytes) + (f" {100 * artifact.bytes / original:3.0f}%" if original else ""),
         f"{parity.worst.relative_l2:.2g}",
         f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
-        accuracy(parity.accuracy),
+        accuracy(parity.metric),
         f"{artifact.latency_ms:.3g} ms",
         _verdict(artifact),
     ]
@@ -60,9 +61,6 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
-def accuracy(share: Proportion | None) -> str:
-    """A share with its interval, in percent."""
-    if share is None:
-        return ""
-    low, high = share.interval()
-    return f"{100 * share.value:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+def accuracy(metric: Metric | None) -> str:
+    """A metric with its interval; shares in percent."""
+    return "" if metric is None else str(metric)

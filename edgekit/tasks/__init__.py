@@ -1,5 +1,5 @@
 """Tasks: what goes in and what comes out."""
 
-from edgekit.tasks.base import Result, Task, task_for
+from edgekit.tasks.base import Drawable, Encoded, Result, Task, context_of, task_class, task_for
 
-__all__ = ["Result", "Task", "task_for"]
+__all__ = ["Drawable", "Encoded", "Result", "Task", "context_of", "task_class", "task_for"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array
-from edgekit.errors import SpecRefused
+from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Spec
 
 
@@ -100,3 +100,41 @@ def classify(outputs: Mapping[str, Array], spec: Spec, output: str, top_k: int) 
         )
         for row, best in zip(shares, order, strict=True)
     ]
+
+
+def class_number(spec: Spec, raw: Any, where: str) -> int | None:
+    """Return the class that a data set's label names, as a number or by name; ``None`` for no label.
+
+    Args:
+        spec: With labels, or with outputs that say how many classes there are.
+        raw: The label.
+        where: For messages.
+
+    Raises:
+        DataRefused: There is no such class.
+    """
+    if raw is None or raw == "":
+        return None
+    names = spec.labels or ()
+    if str(raw) in names:
+        return names.index(str(raw))
+    try:
+        number = int(raw)
+    except (TypeError, ValueError):
+        number = -1
+    classes = next((size for size in (spec.outputs[0].shape[1:] if spec.outputs else ()) if size), None)
+    limit = len(names) or classes
+    if number < 0 or (limit is not None and limit > 1 and number >= limit):
+        raise DataRefused(
+            f"{where}: label {raw!r}",
+            expected=f"a class number 0..{limit - 1}" if limit else "a class number",
+            remedy="pass the class names with --labels, one a line, if labels are names",
+        )
+    return number
+
+
+def deciding_output(spec: Spec) -> str | None:
+    """Name of the output whose largest entry is the decision; ``None`` for tasks that decide between no classes."""
+    if spec.task in ("image-classification", "text-classification") or (spec.task == "tensors" and spec.labels):
+        return scores_output(spec)
+    return None

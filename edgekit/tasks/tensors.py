@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
-from edgekit.tasks.base import Result, Task
+from edgekit.tasks.base import Takes, Task
 from edgekit.tasks.classification import classify, scores_output
 
 _REMEDY = "prepare the arrays exactly as the model's input"
@@ -52,6 +52,7 @@ class Tensors(Task):
     """
 
     name: ClassVar[str] = "tensors"
+    takes: ClassVar[Takes] = "arrays"
 
     def __init__(self, spec: Spec, root: Path | None = None) -> None:
         super().__init__(spec, root)
@@ -88,9 +89,9 @@ class Tensors(Task):
             feeds[tensor.name] = np.ascontiguousarray(array, dtype=tensor.dtype)
         return feeds
 
-    def decode(self, outputs: Mapping[str, Array]) -> list[Result]:
+    def decode(self, outputs: Mapping[str, Array], contexts: Sequence[Any] | None = None) -> list[Any]:
         """Return the arrays of each sample, or its classes where the spec has labels."""
         if self.decides is not None:
-            return list(classify(outputs, self.spec, self.decides, self.top_k))
+            return classify(outputs, self.spec, self.decides, self.top_k)
         count = len(next(iter(outputs.values())))
         return [Arrays({name: array[i] for name, array in outputs.items()}) for i in range(count)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.errors import DataRefused, MissingExtra, SpecRefused
 from edgekit.spec import Spec
-from edgekit.tasks.base import Result, Task
+from edgekit.tasks.base import Takes, Task
 from edgekit.tasks.classification import classify, scores_output
 
 _FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
@@ -27,6 +27,7 @@ class TextClassification(Task):
     """
 
     name: ClassVar[str] = "text-classification"
+    takes: ClassVar[Takes] = "text"
 
     def __init__(self, spec: Spec, root: Path | None = None) -> None:
         super().__init__(spec, root)
@@ -60,10 +61,10 @@ class TextClassification(Task):
             for tensor in self.spec.inputs
         }
 
-    def decode(self, outputs: Mapping[str, Array]) -> list[Result]:
+    def decode(self, outputs: Mapping[str, Array], contexts: Sequence[Any] | None = None) -> list[Any]:
         """Return a `Classification` for each sentence."""
         assert self.decides is not None  # noqa: S101  set in __init__
-        return list(classify(outputs, self.spec, self.decides, self.top_k))
+        return classify(outputs, self.spec, self.decides, self.top_k)
 
 
 def _open_tokenizer(path: Path, length: int) -> Any:

@@ -180,17 +180,17 @@ def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> No
         if task.decides is None or not hasattr(task, "top_k"):
             raise UsageError(f"--top-k for task {task.name!r} without classes", expected="a classification bundle")
         task.top_k = top_k
-    if draw is not None and task.name != "image-classification":
+    if draw is not None and task.takes != "picture":
         raise UsageError(f"--draw for task {task.name!r}", expected="a bundle that takes photos")
 
 
 def _decode_fast(predictor: Predictor) -> None:
     from edgekit.preprocess import reducible
-    from edgekit.tasks.image_classification import ImageClassification
+    from edgekit.tasks.picture import PictureTask
 
     task = predictor.task
-    if not isinstance(task, ImageClassification):
-        raise UsageError(f"--fast-decode for task {task.name!r}", expected="a bundle that classifies photos")
+    if not isinstance(task, PictureTask):
+        raise UsageError(f"--fast-decode for task {task.name!r}", expected="a bundle that takes photos")
     if not reducible(task.preprocess):
         how = task.preprocess
         raise UsageError(
@@ -292,6 +292,6 @@ def _row(verdict: Verdict) -> list[str]:
         escape(worst.name),
         f"{worst.relative_l2:.2g}",
         f"{at_conversion:.2g}",
-        f"{agreement.successes} of {agreement.total}" if agreement else "",
+        agreement.counts if agreement else "",
         "[green]pass[/green]" if verdict.passed else "[red]differs[/red]",
     ]

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from edgekit.binding import BoundEngine
 from edgekit.bundle import Artifact, Bundle
 from edgekit.engine import BUILT_IN, Array, Engine, open_engine
@@ -62,7 +60,7 @@ class Predictor:
             DataRefused: An input cannot be used.
         """
         feeds = [self.task.encode(item) for item in items]
-        return self.task.decode(self.runner.run(_joined(feeds))) if feeds else []
+        return self.task.answer(self.runner.run, feeds) if feeds else []
 
     def results(self, runner: BoundEngine, feeds: Sequence[Mapping[str, Array]]) -> list[Result]:
         """Infer encoded inputs of one sample each on an engine of one's own, and decode; any thread may call it.
@@ -77,7 +75,7 @@ class Predictor:
         Raises:
             DataRefused: The engine fails on them, or an input held more than one sample.
         """
-        found = self.task.decode(runner.run(_joined(feeds)))
+        found: list[Result] = self.task.answer(runner.run, feeds)
         if len(found) != len(feeds):
             raise DataRefused(f"an input of {len(found)} samples", expected="one sample")
         return found
@@ -109,12 +107,6 @@ class Predictor:
         self.close()
 
 
-def _joined(feeds: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
-    if len(feeds) == 1:
-        return feeds[0]
-    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-
-
 def load(
     bundle: str | Path, *, engine: str | None = None, recipe: str | None = None, threads: int | None = None
 ) -> Predictor:
@@ -133,8 +125,7 @@ def load(
         EdgeKitError: The bundle is damaged, what was asked for is not there, or nothing in it can run here.
     """
     opened = Bundle(bundle, check=False)
-    text = opened.spec.text
-    opened.check_files([text.tokenizer] if text else [])
+    opened.check_files(opened.spec.files)
     task = task_for(opened.spec, opened.path)
     artifact, runner = open_artifact(opened, engine, recipe, threads)
     return Predictor(opened, artifact, runner, task)

@@ -18,9 +18,9 @@ from edgekit.bundle import Artifact, Bundle
 from edgekit.engine import Array
 from edgekit.errors import InputRefused, MissingExtra
 from edgekit.isolate import EngineProcess
-from edgekit.parity import OutputParity, Parity, ParityMeter
+from edgekit.parity import DecisionScorer, OutputParity, Parity, ParityMeter
 from edgekit.spec import Spec
-from edgekit.tasks.classification import scores_output
+from edgekit.tasks.classification import deciding_output
 
 SLACK = 1.5
 """Allowed growth of the relative L2 measured at conversion."""
@@ -116,8 +116,8 @@ def golden_parity(
 ) -> Parity:
     """Compare sample by sample, as the conversion did: some artifacts hold a batch of one."""
     # As the tasks decide, without opening one: the tokenizer of a text task is not needed for a proof.
-    decides = spec.task != "tensors" or spec.labels is not None
-    meter = ParityMeter(scores_output(spec) if decides else None)
+    decides = deciding_output(spec)
+    meter = ParityMeter(DecisionScorer(decides) if decides else None)
     for sample in range(len(next(iter(inputs.values())))):
         at = slice(sample, sample + 1)
         outputs = runner.run({name: array[at] for name, array in inputs.items()})

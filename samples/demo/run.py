@@ -129,7 +129,7 @@ def summary(bundles: Sequence[Path], seconds: Sequence[float]) -> str:
         lines.append(f"{path}: from {original / 1e6:.1f} MB of {bundle.manifest.source.get('framework')}")
         for artifact in bundle.artifacts:
             agreement = artifact.parity.agreement
-            agrees = f", decides as the original on {agreement.successes} of {agreement.total}" if agreement else ""
+            agrees = f", decides as the original on {agreement.counts}" if agreement else ""
             lines.append(f"  {artifact.file:32} {artifact.bytes / 1e6:5.2f} MB{agrees}")
     return "\n".join(lines)
 

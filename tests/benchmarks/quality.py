@@ -130,7 +130,7 @@ def rows_of(name: str, report: dict[str, Any]) -> list[list[str]]:
                 f"{artifact['bytes'] / 1e6:.2f}",
                 f"{worst:.2g}",
                 percent(parity["agreement"]),
-                f"{percent(parity['accuracy'])} ({percent(parity['reference_accuracy'])})",
+                f"{percent(parity['accuracy'])} ({percent(parity['reference_metric'])})",
                 "1" if artifact["recipe"] == "fp32" else f"{speed:.2f}",
                 "missed its gate" if artifact["degraded"] else "pass",
             ]

@@ -65,8 +65,8 @@ def test_artifacts_are_named_by_model_and_recipe(converted: Bundle) -> None:
 def test_every_artifact_answers_as_the_original(converted: Bundle) -> None:
     for artifact in converted.artifacts:
         assert artifact.degraded is None
-        assert artifact.parity.accuracy is not None
-        assert artifact.parity.accuracy.value == 1.0, artifact.file
+        assert artifact.parity.metric is not None
+        assert artifact.parity.metric.value == 1.0, artifact.file
         assert artifact.parity.samples == 8
         limit = {"fp32": 1e-4, "fp16": 1e-2}.get(artifact.recipe, 0.1)
         assert artifact.parity.worst.relative_l2 < limit, artifact.file

@@ -21,15 +21,15 @@ def parity(agreeing: int, right: int | None, *, cosine: float = 1.0) -> Parity:
     [(97, 80, True), (97, 79, True), (97, 78, False), (96, 80, False), (97, None, True), (96, None, False)],
 )
 def test_a_point_of_drop_allows_three_points_of_disagreement(agreeing: int, right: int | None, enough: bool) -> None:
-    assert close_enough(parity(agreeing, right), decides=True, max_drop=1.0) is enough
+    assert close_enough(parity(agreeing, right), max_drop=1.0) is enough
 
 
 def test_twice_the_drop_allows_twice_as_much() -> None:
-    assert close_enough(parity(94, 78), decides=True, max_drop=2.0)
-    assert not close_enough(parity(93, 78), decides=True, max_drop=2.0)
+    assert close_enough(parity(94, 78), max_drop=2.0)
+    assert not close_enough(parity(93, 78), max_drop=2.0)
 
 
 def test_a_task_that_decides_nothing_is_judged_by_its_outputs() -> None:
     far = replace(parity(0, None, cosine=0.5), agreement=None)
-    assert not close_enough(far, decides=False, max_drop=1.0)
-    assert close_enough(replace(parity(0, None), agreement=None), decides=False, max_drop=1.0)
+    assert not close_enough(far, max_drop=1.0)
+    assert close_enough(replace(parity(0, None), agreement=None), max_drop=1.0)

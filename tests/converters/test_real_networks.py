@@ -79,16 +79,16 @@ def test_mobilenet_answers_as_the_original(
 ) -> None:
     parity = artifact_of(mobilenets[framework], target, recipe).parity
     assert parity.agreement is not None
-    assert parity.accuracy is not None
-    assert parity.reference_accuracy is not None
+    assert parity.metric is not None
+    assert parity.reference_metric is not None
     assert parity.samples == 100
     assert parity.worst.relative_l2 <= LIMITS.get(recipe, 0.25)
     assert parity.agreement.value >= (1.0 if recipe in LIMITS else 0.9)
-    assert parity.accuracy.value >= parity.reference_accuracy.value - 0.03
+    assert parity.metric.value >= parity.reference_metric.value - 0.03
 
 
 def test_both_frameworks_are_the_same_original(mobilenets: dict[str, Bundle]) -> None:
-    shares = {bundle.artifacts[0].parity.reference_accuracy for bundle in mobilenets.values()}
+    shares = {bundle.artifacts[0].parity.reference_metric for bundle in mobilenets.values()}
     assert len(shares) == 1
     (share,) = shares
     assert share is not None
@@ -151,8 +151,8 @@ def assert_close_to_original(bundle: Bundle, points: float = 1.0) -> None:
         parity = artifact.parity
         assert artifact.degraded is None
         assert parity.worst.relative_l2 <= LIMITS.get(artifact.recipe, 0.25), artifact.file
-        if parity.accuracy is not None and parity.reference_accuracy is not None:
-            assert parity.accuracy.value >= parity.reference_accuracy.value - points / 100, artifact.file
+        if parity.metric is not None and parity.reference_metric is not None:
+            assert parity.metric.value >= parity.reference_metric.value - points / 100, artifact.file
 
 
 def test_resnet8_on_cifar10(realpack: Path, folder: Path, cifar: tuple[Path, Path]) -> None:
@@ -166,7 +166,7 @@ def test_resnet8_on_cifar10(realpack: Path, folder: Path, cifar: tuple[Path, Pat
     )
     assert_close_to_original(bundle)
     # Of all 1,200 pictures the original gets 74.6 % right, as published for this file; of these 400 it gets 280.
-    assert bundle.artifacts[0].parity.reference_accuracy == Proportion(280, 400)
+    assert bundle.artifacts[0].parity.reference_metric == Proportion(280, 400)
 
 
 def test_legacy_person_detector_on_photos(realpack: Path, folder: Path, photos: tuple[Path, Path]) -> None:
@@ -199,7 +199,7 @@ def test_keyword_spotter_from_a_savedmodel(realpack: Path, folder: Path) -> None
         evaluation=folder / "words_evaluation.npz",
     )
     assert_close_to_original(bundle)
-    share = bundle.artifacts[0].parity.reference_accuracy
+    share = bundle.artifacts[0].parity.reference_metric
     assert share is not None
     assert share.value > 0.85
 
@@ -222,7 +222,7 @@ def test_minilm_sentiment(realpack: Path, folder: Path, monkeypatch: pytest.Monk
         max_drop=2.0,
     )
     assert_close_to_original(bundle, points=2.0)
-    share = bundle.artifacts[0].parity.reference_accuracy
+    share = bundle.artifacts[0].parity.reference_metric
     assert share is not None
     assert share.value > 0.75
     with edgekit.load(bundle.path, recipe="dynamic-int8") as predictor:

@@ -14,7 +14,7 @@ def test_samples_come_back_as_often_as_wanted(tmp_path: Path) -> None:
     for i in range(3):
         store.add(sample(i))
     for _ in range(2):
-        assert [(s.name, s.label, s.feeds["x"].tolist()) for s in store] == [(f"s{i}", i, [[i] * 3]) for i in range(3)]
+        assert [(s.name, s.truth, s.feeds["x"].tolist()) for s in store] == [(f"s{i}", i, [[i] * 3]) for i in range(3)]
     assert store[1].outputs["odd/name"].tolist() == [[-1, -1]]
 
 

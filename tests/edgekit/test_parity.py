@@ -4,11 +4,11 @@ import pytest
 from edgekit.engine import Array
 from edgekit.errors import QualityError
 from edgekit.metrics import Proportion
-from edgekit.parity import Gate, OutputParity, Parity, ParityMeter, decision
+from edgekit.parity import DecisionScorer, Gate, OutputParity, Parity, ParityMeter, decision
 
 
 def measured(reference: Array, candidate: Array, labels: list[int | None] | None = None) -> Parity:
-    meter = ParityMeter("y")
+    meter = ParityMeter(DecisionScorer("y"))
     for i in range(len(reference)):
         one = None if labels is None else [labels[i]]
         meter.update({"y": reference[i : i + 1]}, {"y": candidate[i : i + 1]}, one)
@@ -31,8 +31,8 @@ def test_agreement_and_accuracy() -> None:
     got[3] = [1, 0, 0, 0]
     parity = measured(want, got, [0, 1, None, 3])
     assert parity.agreement == Proportion(3, 4)
-    assert parity.accuracy == Proportion(2, 3)
-    assert parity.reference_accuracy == Proportion(3, 3)
+    assert parity.metric == Proportion(2, 3)
+    assert parity.reference_metric == Proportion(3, 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -70,27 +70,27 @@ def with_accuracy(right: int, reference: int = 85, total: int = 100) -> Parity:
 
 
 def test_accuracy_decides_when_there_are_labels() -> None:
-    gate = Gate.for_recipe("int8", decides=True, max_drop=1.0)
+    gate = Gate.for_recipe("int8", max_drop=1.0)
     assert gate.failure(with_accuracy(84)) is None
     assert gate.failure(with_accuracy(83)) == "accuracy dropped by 2.00 points, allowed 1"
 
 
 def test_agreement_decides_without_labels() -> None:
-    gate = Gate.for_recipe("int8", decides=True, max_drop=1.0)
+    gate = Gate.for_recipe("int8", max_drop=1.0)
     output = (OutputParity("y", 0.1, 0.99, 1.0),)
     assert gate.failure(Parity(100, output, Proportion(95, 100))) is None
     assert gate.failure(Parity(100, output, Proportion(94, 100))) == "agreement is 94.0 %, needed 95 %"
 
 
 def test_float_recipes_are_held_numerically() -> None:
-    assert Gate.for_recipe("fp32", decides=True).max_relative_l2 == 1e-4
-    assert Gate.for_recipe("fp16", decides=False).max_relative_l2 == 1e-2
+    assert Gate.for_recipe("fp32").max_relative_l2 == 1e-4
+    assert Gate.for_recipe("fp16").max_relative_l2 == 1e-2
     with pytest.raises(QualityError, match=r"a\.tflite: output 'y' has relative L2 0\.1, allowed 0\.0001"):
-        Gate.for_recipe("fp32", decides=True).check(with_accuracy(85), "a.tflite")
+        Gate.for_recipe("fp32").check(with_accuracy(85), "a.tflite")
 
 
 def test_tensors_are_held_by_cosine() -> None:
-    gate = Gate.for_recipe("int8", decides=False)
+    gate = Gate.for_recipe("int8")
     outputs = (OutputParity("a", 0.1, 0.99, 1.0), OutputParity("b", 0.3, 0.95, 1.0))
     assert gate.failure(Parity(5, outputs)) == "output 'b' has cosine 0.9500, needed 0.98"
 

@@ -12,7 +12,7 @@ import pytest
 from edgekit.binding import Binding, BoundEngine
 from edgekit.bundle import Artifact, Bundle, Manifest, write_golden, write_manifest
 from edgekit.engine import Array, open_engine
-from edgekit.parity import ParityMeter
+from edgekit.parity import DecisionScorer, ParityMeter
 from edgekit.spec import Preprocess, Spec, TensorSpec
 
 BundleMaker = Callable[..., Bundle]
@@ -61,7 +61,7 @@ def make_bundle(
             )
             answers = BoundEngine(engine, spec, inputs, outputs).run(golden)
         reference = reference or answers
-        meter = ParityMeter(spec.outputs[0].name if spec.labels else None)
+        meter = ParityMeter(DecisionScorer(spec.outputs[0].name) if spec.labels else None)
         meter.update(reference, answers)
         artifacts.append(
             Artifact(

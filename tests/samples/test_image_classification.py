@@ -97,9 +97,9 @@ def test_evaluate_finds_the_accuracy_of_the_conversion(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "360 pictures"
     for line, artifact in zip(lines[1:], Bundle(bundle).artifacts, strict=True):
-        assert artifact.parity.accuracy is not None
+        assert artifact.parity.metric is not None
         assert line.startswith(artifact.file)
-        assert f"accuracy {100 * artifact.parity.accuracy.value:.1f} %" in line
+        assert f"accuracy {100 * artifact.parity.metric.value:.1f} %" in line
 
 
 def test_evaluate_refuses_a_folder_without_classes(tmp_path: Path) -> None:

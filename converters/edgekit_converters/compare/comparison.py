@@ -16,9 +16,10 @@ from edgekit_converters.compare.mismatch import diagnose, is_far_off
 from edgekit_converters.compare.search import Diagnosis
 from edgekit_converters.compare.subject import BoundFile, CompareRequest, Subject, opened_subject
 from edgekit_converters.compare.tracing import Traced, trace_layers
+from edgekit_converters.measure import meter_samples
 from edgekit_converters.progress import Reporter, Silent, Stages
 
-_FLOAT_GATE = Gate.for_recipe("fp32", decides=False)
+_FLOAT_GATE = Gate.for_recipe("fp32")
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,7 @@ def compare(request: CompareRequest, reporter: Reporter | None = None) -> Compar
 
 
 def _parity(subject: Subject, file: BoundFile, stages: Stages, title: str) -> Parity:
-    meter = ParityMeter(subject.task.decides)
+    meter = ParityMeter(subject.task.scorer())
     with file.opened(subject.task.spec) as engine, stages.stage(title, len(subject.samples)):
-        for sample in stages.each(subject.samples):
-            meter.update(sample.outputs, engine.run(sample.feeds), [sample.label])
+        meter_samples(meter, stages.each(subject.samples), engine)
     return meter.result()

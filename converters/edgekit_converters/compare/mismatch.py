@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import EdgeKitError
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric
 from edgekit.parity import Parity, decision
 from edgekit.tasks import Task
 from edgekit.tasks.classification import probabilities
@@ -37,7 +37,7 @@ Run = Callable[[Feeds], Mapping[str, Array]]
 
 def is_far_off(subject: Subject, outputs: Parity) -> bool:
     """Whether the answers are so far off that a mismatch of the inputs is likely: the artifact's or the original's."""
-    return _is_picture(subject.task) and (_artifact_is_far(outputs) or is_poor(outputs.reference_accuracy))
+    return _is_picture(subject.task) and (_artifact_is_far(outputs) or is_poor(outputs.reference_metric))
 
 
 def _artifact_is_far(outputs: Parity) -> bool:
@@ -57,8 +57,8 @@ def diagnose(subject: Subject, outputs: Parity, stages: Stages, *, all_of_it: bo
         stages.note("nothing to diagnose: the inputs are no pictures")
         return ()
     found = []
-    labelled = any(label is not None for label in subject.samples.labels())
-    if labelled and subject.task.decides is not None and (all_of_it or is_poor(outputs.reference_accuracy)):
+    labelled = any(label is not None for label in subject.samples.truths())
+    if labelled and subject.task.decides is not None and (all_of_it or is_poor(outputs.reference_metric)):
         found.append(_examine_original(subject, stages))
     if all_of_it or _artifact_is_far(outputs):
         with subject.artifact.opened(subject.task.spec) as engine:
@@ -77,7 +77,7 @@ def _examine_original(subject: Subject, stages: Stages) -> Diagnosis:
 
 
 def note_mismatch(
-    file: BoundFile, task: Task, samples: SampleStore, accuracy: Proportion | None, *, data: Any, stages: Stages
+    file: BoundFile, task: Task, samples: SampleStore, accuracy: Metric | None, *, data: Any, stages: Stages
 ) -> None:
     """Tell the user of a mismatch where the accuracy is poor; takes no time where it is not.
 
@@ -111,7 +111,7 @@ def examine_labels(
         stages: Progress.
         limit: Samples to try it on, evenly spread.
     """
-    labelled = [place for place, label in enumerate(samples.labels()) if label is not None]
+    labelled = [place for place, label in enumerate(samples.truths()) if label is not None]
     stored = [samples[labelled[place]] for place in spread(len(labelled), limit)]
     search = Search(task, stored, lambda feeds: _against_labels(task, run, feeds, stored), stages, LOSS_KEPT)
     search.recolour()
@@ -139,7 +139,7 @@ def _against_labels(task: Task, run: Run, feeds: Sequence[Feeds], stored: Sequen
     """
     assert task.decides is not None  # noqa: S101  examine_labels is for tasks that decide
     scores = [run(item)[task.decides] for item in feeds]
-    labels = np.array([int(sample.label or 0) for sample in stored[: len(feeds)]])
+    labels = np.array([int(sample.truth or 0) for sample in stored[: len(feeds)]])
     shares = np.concatenate([probabilities(np.nan_to_num(row)) for row in scores])
     known = labels < shares.shape[1]
     picked = np.where(known, labels, 0)

@@ -34,13 +34,13 @@ def read_samples(data: Any, task: Task, stages: Stages, folder: Path) -> tuple[S
     store = SampleStore(folder)
     if data is None:
         for number, feeds in enumerate(synthetic_feeds(task.spec)):
-            store.add(Stored(f"made-up input {number}", feeds, {}, None))
+            store.add(Stored(f"made-up input {number}", feeds, {}))
         stages.note("no --data: the inputs are made up; real ones show more, and only they show the ranges")
         return store, "made-up inputs"
     dataset = open_dataset(data, task.spec)
     with stages.stage("read the data", len(dataset)):
         for sample in stages.each(dataset.encoded(task)):
-            store.add(Stored(sample.name, sample.feeds, {}, sample.label))
+            store.add(sample)
     return store, dataset.origin
 
 
@@ -72,7 +72,7 @@ def golden_samples(inputs: Mapping[str, Array], outputs: Mapping[str, Array], fo
     for place in range(len(next(iter(inputs.values())))):
         cut = slice(place, place + 1)
         feeds, answers = ({name: array[cut] for name, array in side.items()} for side in (inputs, outputs))
-        store.add(Stored(f"golden sample {place}", feeds, answers, None))
+        store.add(Stored(f"golden sample {place}", feeds, answers))
     return store
 
 

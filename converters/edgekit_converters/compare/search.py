@@ -12,7 +12,7 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit.images import read_image
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric, Proportion
 from edgekit.preprocess import encode_image
 from edgekit.spec import Preprocess, TensorSpec
 from edgekit.tasks import Task
@@ -109,9 +109,9 @@ class Score:
         return Score(self.loss[:count], self.right[:count])
 
 
-def is_poor(accuracy: Proportion | None) -> bool:
+def is_poor(accuracy: Metric | None) -> bool:
     """Whether the accuracy is below one half, 95 % sure."""
-    return accuracy is not None and accuracy.total > 0 and accuracy.interval()[1] < _POOR
+    return isinstance(accuracy, Proportion) and accuracy.total > 0 and accuracy.interval()[1] < _POOR
 
 
 class Search:

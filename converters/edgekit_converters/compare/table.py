@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from edgekit.parity import Parity
 from edgekit_converters.compare.comparison import Comparison
 from edgekit_converters.compare.layers import LayerError
-from edgekit_converters.table import accuracy
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,8 +38,8 @@ def headline(found: Comparison) -> Iterator[str]:
 
 def _parity(parity: Parity) -> str:
     text = _numbers(parity)
-    if parity.accuracy is not None:
-        text += f", accuracy {accuracy(parity.accuracy)} % (original {accuracy(parity.reference_accuracy)} %)"
+    if parity.metric is not None:
+        text += f", {parity.metric.name} {parity.metric} % (original {parity.reference_metric} %)"
     return text
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from edgekit.bundle import Artifact, Manifest
 from edgekit.engine import TensorInfo
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric
 from edgekit_converters.inspection.inspector import BundleInspection
 from edgekit_converters.inspection.model import Inspection, OperatorRow
 
@@ -212,8 +212,8 @@ def _short_name(manifest: Manifest, artifact: Artifact) -> str:
 def _parity(artifact: Artifact) -> list[str]:
     parity = artifact.parity
     worst = f"{parity.worst.relative_l2:.2g}" if parity.outputs else ""
-    return [worst, _percent(parity.agreement), _percent(parity.accuracy)]
+    return [worst, _percent(parity.agreement), _percent(parity.metric)]
 
 
-def _percent(share: Proportion | None) -> str:
+def _percent(share: Metric | None) -> str:
     return "" if share is None else f"{100 * share.value:.1f} %"

@@ -81,7 +81,7 @@ def measure_pipeline(target: Target, threads: int | None, effort: Effort, item: 
     Returns:
         Times in seconds of each part and of the whole, run by run, ready for JSON.
     """
-    from edgekit.tasks import task_for
+    from edgekit.tasks import context_of, task_for
 
     bundle, artifact = _artifact_of(target)
     task = task_for(bundle.spec, bundle.path)
@@ -97,7 +97,7 @@ def measure_pipeline(target: Target, threads: int | None, effort: Effort, item: 
             encoded = perf_counter()
             outputs = runner.run(feeds)
             inferred = perf_counter()
-            task.decode(outputs)
+            task.decode(outputs, [context_of(feeds)])
             end = perf_counter()
             for name, seconds in zip(
                 parts, (encoded - start, inferred - encoded, end - inferred, end - start), strict=True

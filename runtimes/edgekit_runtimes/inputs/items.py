@@ -23,6 +23,7 @@ from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
 from edgekit.spec import Spec
+from edgekit.tasks import task_class
 from edgekit_runtimes.inputs.frames import FrameSource
 from edgekit_runtimes.inputs.open import open_frames
 
@@ -51,17 +52,17 @@ def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
         spec: Its task says what inputs are.
         inputs: Words from the command line.
     """
-    expand = {"image-classification": _photos, "text-classification": _sentences}.get(spec.task)
+    expand = _EXPAND[task_class(spec.task).takes]
     for word in inputs:
-        yield from expand(word) if expand is not None else _arrays(word, spec)
+        yield from expand(word, spec)
 
 
-def _photos(word: str) -> Iterator[Item]:
+def _photos(word: str, spec: Spec) -> Iterator[Item]:
     path = Path(word)
     if path.is_dir():
         yield from _folder(path)
     elif _is_pattern(word):
-        yield from _matching(word)
+        yield from _matching(word, spec)
     else:
         try:
             source = open_frames(word)
@@ -85,12 +86,12 @@ def _folder(path: Path) -> Iterator[Item]:
         yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
 
 
-def _matching(pattern: str) -> Iterator[Item]:
+def _matching(pattern: str, spec: Spec) -> Iterator[Item]:
     files = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
     if not files:
         yield Item(pattern, _raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
     for file in files:
-        yield from _photos(file)
+        yield from _photos(file, spec)
 
 
 def _frames(source: FrameSource) -> Iterator[Item]:
@@ -103,7 +104,7 @@ def _frames(source: FrameSource) -> Iterator[Item]:
             yield Item(source.name, _raiser(error))
 
 
-def _sentences(word: str) -> Iterator[Item]:
+def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are sentences
     path = Path(word)
     if path.suffix.lower() not in _TEXT_SUFFIXES:
         yield Item(word, lambda: word)
@@ -179,3 +180,11 @@ def _raiser(error: DataRefused) -> Callable[[], Any]:
         raise error
 
     return load
+
+
+_EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
+    "picture": _photos,
+    "text": _sentences,
+    "arrays": _arrays,
+}
+"""What a task takes -> the items that a word of the command line stands for."""

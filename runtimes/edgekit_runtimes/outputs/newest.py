@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.drawing import Picture
 from edgekit.tasks import Result
-from edgekit_runtimes.outputs.pictures import Picture, drawn
+from edgekit_runtimes.outputs.pictures import drawn
 from edgekit_runtimes.outputs.sink import Answer
 
 THERMAL = Path("/sys/class/thermal")

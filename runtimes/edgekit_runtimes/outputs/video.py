@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgekit.atomic import atomic_file
+from edgekit.drawing import Picture
 from edgekit.errors import EnvironmentFault, UsageError
-from edgekit_runtimes.outputs.pictures import Picture, drawn
+from edgekit_runtimes.outputs.pictures import drawn
 from edgekit_runtimes.outputs.sink import Answer, Sink
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}

@@ -32,11 +32,11 @@ def encode_body(task: Task, body: bytes | bytearray, content_type: str, max_pixe
         Refusal: 415 when the body is of a kind that the task does not take.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    if task.spec.text is not None:
+    if task.takes == "text":
         if kind != _JSON:
             raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"text": …}}')
         return task.encode(_sentence(strict_json(body)))
-    if task.name == "tensors":
+    if task.takes != "picture":
         raise DataRefused("a bundle that takes tensors", expected="a request to /v2/models/NAME/infer")
     if kind == _JSON:
         raise Refusal(415, f"a body of type {_JSON}; expected a picture, or {_FORM} with one")

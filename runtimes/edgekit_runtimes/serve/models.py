@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Model:
 
     def predict(self, seat: Seat, feeds: Mapping[str, Array]) -> Answer:
         """Answer with the task's result for one encoded input, on a thread of the worker."""
-        (result,) = self.task.decode(self._run(seat, feeds))
+        (result,) = self.task.answer(partial(self._run, seat), [feeds])
         content = {"model_name": self.name, "model_version": VERSION, "result": result.to_dict()}
         try:
             return json_answer(content)

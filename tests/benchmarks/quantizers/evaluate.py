@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array, Engine, open_engine
-from edgekit.parity import ParityMeter
+from edgekit.parity import DecisionScorer, ParityMeter
 from tests.benchmarks.quantizers.workspace import Samples, Workspace
 
 ROUNDS = 80
@@ -25,7 +25,7 @@ ROUND_SECONDS = 30.0
 
 def quality(engine: Engine, workspace: Workspace, form: str) -> dict[str, Any]:
     """Agreement, accuracy and relative L2 on the evaluation samples."""
-    meter = ParityMeter("scores")
+    meter = ParityMeter(DecisionScorer("scores"))
     labels = [None if label < 0 else int(label) for label in workspace.labels()]
     for want, sample, label in zip(workspace.reference(), workspace.samples(form, "evaluation"), labels, strict=True):
         meter.update({"scores": want[None]}, {"scores": _scores(engine, sample)}, [label])

@@ -112,7 +112,7 @@ def _store_answers(folder: Path, store: SampleStore, limit: int) -> None:
     count = min(limit or len(store), len(store))
     answers = [np.concatenate([a.reshape(1, -1) for a in store[i].outputs.values()], axis=1) for i in range(count)]
     np.save(folder / "reference.npy", np.concatenate(answers).astype(np.float32))
-    np.save(folder / "labels.npy", np.array([-1 if n is None else n for n in store.labels()[:count]], np.int64))
+    np.save(folder / "labels.npy", np.array([-1 if n is None else n for n in store.truths()[:count]], np.int64))
 
 
 def _varied(samples: Sequence[dict[str, Array]], count: int) -> Iterator[dict[str, Array]]:

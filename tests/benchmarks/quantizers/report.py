@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgekit.metrics import Proportion
+from edgekit.metrics import Metric
 from edgekit.parity import Parity
 from tests.benchmarks.bench import table
 from tests.benchmarks.quantizers.jobs import FEW, FORMATS, MANY, SOME, Job
@@ -88,7 +88,7 @@ def _networks(results: Results) -> list[str]:
 def _network(name: str, results: Results) -> str:
     mine = [(job, result) for job, result in results if job.network == name]
     parities = [parity for _, result in mine if (parity := parity_of(result)) is not None]
-    share = next((parity.reference_accuracy for parity in parities if parity.reference_accuracy), None)
+    share = next((parity.reference_metric for parity in parities if parity.reference_metric), None)
     original = "" if share is None else f"The original: {interval(share)} on {share.total} samples.\n\n"
     parts = []
     for recipe in dict.fromkeys(job.recipe for job, _ in mine if job.section == "peers"):
@@ -122,13 +122,13 @@ def ablation_row(job: Job, result: Result) -> list[str]:
     return [job.network, job.form, job.title, *_quality(result, percent), f"{result['seconds']:.1f}"]
 
 
-def _quality(result: Result, accuracy: Callable[[Proportion], str]) -> list[str]:
+def _quality(result: Result, accuracy: Callable[[Metric], str]) -> list[str]:
     parity = parity_of(result)
     assert parity is not None
     assert parity.agreement is not None
     return [
         percent(parity.agreement),
-        accuracy(parity.accuracy) if parity.accuracy else "",
+        accuracy(parity.metric) if parity.metric else "",
         f"{parity.worst.relative_l2:.3f}",
     ]
 
@@ -138,12 +138,12 @@ def parity_of(result: Result) -> Parity | None:
     return Parity.from_dict(result["parity"]) if "parity" in result else None
 
 
-def percent(share: Proportion) -> str:
+def percent(share: Metric) -> str:
     """In percent."""
     return f"{100 * share.value:.1f}"
 
 
-def interval(share: Proportion) -> str:
+def interval(share: Metric) -> str:
     """In percent, with the Wilson interval."""
     low, high = share.interval()
     return f"{100 * share.value:.1f} ({100 * low:.1f}-{100 * high:.1f})"

@@ -33,8 +33,8 @@ def int8(request: pytest.FixtureRequest, bundle: Bundle, photos: Path) -> Compar
 
 def test_int8_is_compared_layer_by_layer(int8: Comparison) -> None:
     assert int8.outputs.samples == 40
-    assert int8.outputs.accuracy is not None
-    assert int8.outputs.accuracy.value == 1.0
+    assert int8.outputs.metric is not None
+    assert int8.outputs.metric.value == 1.0
     assert int8.conversion is not None
     assert int8.conversion.worst.relative_l2 < 1e-5
     assert not int8.conversion_failed
@@ -107,8 +107,8 @@ def test_a_trained_model_and_somebody_elses_file(bundle: Bundle, photos: Path, k
         layer_samples=4,
     )
     found = compare(request)
-    assert found.outputs.reference_accuracy is not None
-    assert found.outputs.reference_accuracy.value == 1.0
+    assert found.outputs.reference_metric is not None
+    assert found.outputs.reference_metric.value == 1.0
     assert found.conversion is not None
     assert found.conversion.worst.relative_l2 < 1e-5
     assert found.traced is not None

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.drawing import MIN_SHORT_SIDE, annotate
 from edgekit.images import read_image
 from edgekit.tasks.classification import Classification, Label
 from edgekit.tasks.tensors import Arrays
-from edgekit_runtimes.outputs.pictures import MIN_SHORT_SIDE, annotate, result_lines, write_picture
+from edgekit_runtimes.outputs.pictures import result_lines, write_picture
 
 LINES = ["Labrador retriever  97.3 %", "golden retriever  1.2 %"]
 

@@ -1,0 +1,54 @@
+"""Sentences: ``.txt``, ``.tsv`` and ``.jsonl`` files, one a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DataRefused
+from edgekit.spec import Spec
+from edgekit.tasks import task_class
+from edgekit_converters.data.dataset import Dataset, Item
+
+
+def read(path: Path, spec: Spec) -> Dataset:
+    """Lines of a file, one sample each; empty lines are none."""
+    read = {".txt": _plain_line, ".tsv": _tsv_line, ".jsonl": _json_line}[path.suffix.lower()]
+    truth = task_class(spec.task).truth
+    with path.open(encoding="utf-8") as stream:
+        count = sum(1 for line in stream if line.strip())
+
+    def items() -> Iterator[Item]:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    where = f"{path.name} line {number}"
+                    text, label = read(line.rstrip("\r\n"), where)
+                    yield Item(where, text, truth(spec, label, where))
+
+    return Dataset(items, count, str(path))
+
+
+def _plain_line(line: str, _: str) -> tuple[Any, Any]:
+    return line, None
+
+
+def _tsv_line(line: str, _: str) -> tuple[Any, Any]:
+    text, _, label = line.rpartition("\t")
+    return (text, label) if text else (label, None)
+
+
+def _json_line(line: str, where: str) -> tuple[Any, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …, "label": …}')
+    pair = row.get("text_pair")
+    return (row["text"], pair) if isinstance(pair, str) else row["text"], row.get("label")
+
+
+READERS: dict[str, Callable[[Path, Spec], Dataset]] = {".txt": read, ".tsv": read, ".jsonl": read}

@@ -1,0 +1,91 @@
+"""Photos: a folder, a CSV of files, one file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import DataRefused
+from edgekit.images import IMAGE_SUFFIXES
+from edgekit.spec import Spec
+from edgekit.tasks import task_class
+from edgekit.tasks.base import Task
+from edgekit.tasks.picture import PictureTask
+from edgekit_converters.data.dataset import Dataset, Item
+
+
+def read_one(path: Path, spec: Spec) -> Dataset:
+    """A single photo."""
+    label = _beside(task_class(spec.task), path, spec)
+    return Dataset(lambda: iter([Item(path.name, path, label)]), 1, path.name)
+
+
+def read_folder(folder: Path, spec: Spec) -> Dataset:
+    """Photos of a folder and everything below it; subfolders are classes where the task knows classes."""
+    kind = task_class(spec.task)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if kind.truth.__func__ is not Task.truth.__func__:  # type: ignore[attr-defined]  # the truth is no class
+        files = [file for file in files if not _is_truth(kind, file)]
+        items = [Item(str(p.relative_to(folder)), p, _beside(kind, p, spec)) for p in files]
+        return Dataset(lambda: iter(items), len(items), str(folder))
+    classes = sorted({p.relative_to(folder).parts[0] for p in files if p.parent != folder})
+    if any(p.parent == folder for p in files):
+        classes = []  # a flat folder, or a mixed one: no labels can be read from it
+    index = _class_index(classes, spec, str(folder))
+    items = [
+        Item(str(p.relative_to(folder)), p, index[p.relative_to(folder).parts[0]] if classes else None) for p in files
+    ]
+    return Dataset(lambda: iter(items), len(items), str(folder))
+
+
+def read_csv(path: Path, spec: Spec) -> Dataset:
+    """A CSV with a column ``file`` and, if known, ``label``, which may name a file too; relative to the CSV."""
+    kind = task_class(spec.task)
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        if "file" not in (reader.fieldnames or ()):
+            raise DataRefused(f"{path} has columns {reader.fieldnames}", expected="file, and label if known")
+        items = [
+            Item(
+                row["file"],
+                path.parent / row["file"],
+                kind.truth(spec, _label(row.get("label"), path.parent), f"{path.name} line {number}"),
+            )
+            for number, row in enumerate(reader, 2)
+        ]
+    missing = next((item for item in items if not Path(item.value).is_file()), None)
+    if missing is not None:
+        raise DataRefused(f"{path} names {missing.name}, which does not exist", expected="files relative to the CSV")
+    return Dataset(lambda: iter(items), len(items), str(path))
+
+
+def _label(text: str | None, folder: Path) -> str | Path | None:
+    """A label; where it names a file, that file."""
+    return folder / text if text and "." in text and (folder / text).is_file() else text
+
+
+def _beside(kind: type[Task], file: Path, spec: Spec) -> Any:
+    if not issubclass(kind, PictureTask):
+        return None
+    found = kind.beside(file)
+    return None if found is None else kind.truth(spec, found, str(found))
+
+
+def _is_truth(kind: type[Task], file: Path) -> bool:
+    """Whether an image is the truth of another one, such as a mask."""
+    return issubclass(kind, PictureTask) and kind.is_truth(file)
+
+
+def _class_index(classes: Sequence[str], spec: Spec, where: str) -> dict[str, int]:
+    if not spec.labels or not classes:
+        return {name: number for number, name in enumerate(classes)}
+    return {name: task_class(spec.task).truth(spec, name, where) or 0 for name in classes}
+
+
+READERS: dict[str, Callable[[Path, Spec], Dataset]] = {
+    "/": read_folder,
+    ".csv": read_csv,
+    **dict.fromkeys(IMAGE_SUFFIXES, read_one),
+}
