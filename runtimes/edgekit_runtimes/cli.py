@@ -35,6 +35,9 @@ _PIPE_WIDTH = 240
     "--engine", help="litert, onnxruntime[:PROVIDER[:DEVICE]] or a third party's; by default the artifact's own."
 )
 @click.option("--recipe", help="Precision; by default the fastest artifact that passed its gate.")
+@click.option(
+    "--with", "others", multiple=True, type=_BUNDLE, help="Another bundle that answers the same inputs; repeatable."
+)
 @click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
@@ -53,6 +56,7 @@ def run(
     inputs: tuple[str, ...],
     engine: str | None,
     recipe: str | None,
+    others: tuple[Path, ...],
     threads: int | None,
     batch: int,
     top_k: int | None,
@@ -92,14 +96,12 @@ def run(
     (1.3 in the worst of 33 photos, 23 in a single pixel); a decision that was nearly a tie can change. Other files,
     and photos that an output shows, are decoded whole.
     """  # noqa: D301  click's mark for a paragraph that is not rewrapped
-    from edgekit_runtimes.predictor import load
     from edgekit_runtimes.run import Run
     from edgekit_runtimes.signals import clean_stop
 
     words = _outputs(outputs, kind, draw)
-    with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor, clean_stop():
+    with _opened((bundle, *others), engine, recipe, threads) as predictor, clean_stop():
         _configure(predictor, top_k, draw)
-        click.echo(f"{predictor.artifact.file} on {predictor.engine.name} {predictor.engine.version}", err=True)
         if fast_decode:
             _decode_fast(predictor)
         live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
@@ -114,6 +116,23 @@ def run(
             else:
                 _over_frames(job, live, limit)
     job.finish()
+
+
+def _opened(bundles: Sequence[Path], engine: str | None, recipe: str | None, threads: int | None) -> Predictor:
+    """One bundle, or several that answer together; says which artifacts run."""
+    from edgekit_runtimes.predictor import load
+
+    if len(bundles) == 1:
+        predictor = load(bundles[0], engine=engine, recipe=recipe, threads=threads)
+        parts = [predictor]
+    else:
+        from edgekit_runtimes.combined import load_together
+
+        together = load_together(bundles, engine=engine, recipe=recipe, threads=threads)
+        predictor, parts = together, list(together.parts.values())
+    for part in parts:
+        click.echo(f"{part.artifact.file} on {part.engine.name} {part.engine.version}", err=True)
+    return predictor
 
 
 def _outputs(outputs: tuple[str, ...], kind: str | None, draw: Path | None) -> list[str]:
@@ -159,7 +178,7 @@ def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, t
     from edgekit_runtimes.inputs.open import open_frames
     from edgekit_runtimes.inputs.uri import parse
 
-    if predictor.task.name != "image-classification":
+    if predictor.task.takes != "picture":
         return None
     for word in inputs:
         if parse(word) is None:  # photos and video files are opened when their turn comes

@@ -110,7 +110,7 @@ class Pipeline:
 
     def _copies(self, threads: int) -> list[BoundEngine]:
         count = max(1, self._workers // threads)
-        if count == 1 or not self._predictor.on_cpu or self._predictor.artifact.bytes > COPIED_BYTES:
+        if count == 1 or not self._predictor.on_cpu or self._predictor.artifact_bytes > COPIED_BYTES:
             return [self._predictor.runner]
         with ExitStack() as opened:
             copies = [opened.enter_context(self._predictor.copy(threads=threads)).runner for _ in range(count)]
@@ -193,11 +193,11 @@ def _encoded(predictor: Predictor, item: Item, pictures: bool) -> tuple[Outcome,
 def _inferred(
     predictor: Predictor, engine: BoundEngine | SimpleQueue[BoundEngine], feeds: Sequence[dict[str, Array]]
 ) -> Sequence[Result | DataRefused]:
-    runner = engine if isinstance(engine, BoundEngine) else engine.get()
+    runner = engine.get() if isinstance(engine, SimpleQueue) else engine
     try:
         return _each(predictor, runner, feeds)
     finally:
-        if not isinstance(engine, BoundEngine):
+        if isinstance(engine, SimpleQueue):
             engine.put(runner)
 
 

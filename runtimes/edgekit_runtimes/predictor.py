@@ -85,6 +85,11 @@ class Predictor:
         """Whether a built-in engine runs the artifact on the CPU."""
         return self.engine.name in BUILT_IN and "CPU" in str(getattr(self.engine, "provider", "CPU"))
 
+    @property
+    def artifact_bytes(self) -> int:
+        """Size of what is opened."""
+        return self.artifact.bytes
+
     def copy(self, *, threads: int | None = None) -> Predictor:
         """Open the artifact once more, on the same engine.
 

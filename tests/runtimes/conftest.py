@@ -34,6 +34,7 @@ def make_bundle(
     *,
     latency_ms: Sequence[float] = (),
     degraded: Sequence[str | None] = (),
+    name: str = "model",
 ) -> Bundle:
     """Write a bundle whose original is its first artifact.
 
@@ -44,14 +45,15 @@ def make_bundle(
         golden: Golden inputs.
         latency_ms: Of each artifact; counts up from 1 by default.
         degraded: Of each artifact; none by default.
+        name: In the manifest.
     """
     folder.mkdir()
     reference: dict[str, Array] = {}
     artifacts = []
     for number, (recipe, source) in enumerate(files.items()):
-        name = f"model.{recipe}{source.suffix}"
-        shutil.copyfile(source, folder / name)
-        with open_engine(folder / name, threads=1) as engine:
+        file = f"model.{recipe}{source.suffix}"
+        shutil.copyfile(source, folder / file)
+        with open_engine(folder / file, threads=1) as engine:
             inputs = tuple(
                 Binding(t.name, i.name, i.shape, i.dtype, t.layout)
                 for t, i in zip(spec.inputs, engine.inputs, strict=True)
@@ -65,7 +67,7 @@ def make_bundle(
         meter.update(reference, answers)
         artifacts.append(
             Artifact(
-                file=name,
+                file=file,
                 format=source.suffix[1:],
                 recipe=recipe,
                 bytes=source.stat().st_size,
@@ -78,7 +80,7 @@ def make_bundle(
             )
         )
     write_golden(folder, golden, reference)
-    write_manifest(folder, Manifest(name="model", spec=spec, artifacts=tuple(artifacts)))
+    write_manifest(folder, Manifest(name=name, spec=spec, artifacts=tuple(artifacts)))
     return Bundle(folder)
 
 
@@ -107,7 +109,7 @@ def person_golden(photos: list[Path]) -> dict[str, Array]:
 def person_maker(models: Path, person_golden: dict[str, Array]) -> BundleMaker:
     """Make a bundle of the float and the int8 person detector of MLPerf Tiny."""
 
-    def make(folder: Path, **options: Sequence[float] | Sequence[str | None]) -> Bundle:
+    def make(folder: Path, **options: Sequence[float] | Sequence[str | None] | str) -> Bundle:
         files = {"fp32": models / "vww_96_float.tflite", "int8": models / "vww_96_int8.tflite"}
         return make_bundle(folder, PERSON, files, person_golden, **options)  # type: ignore[arg-type]
 
