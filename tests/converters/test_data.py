@@ -19,6 +19,7 @@ SPEC = Spec(
     preprocess=Preprocess(),
     labels=("ant", "bee", "cat"),
 )
+TEXT = SPEC.replace(task="text-classification")
 
 
 def photo(path: Path, value: int = 100) -> Path:
@@ -114,15 +115,15 @@ def test_text_lines(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("a\tgood film\t1\n")
     rows = [{"text": "x", "label": "cat"}, {"text": "x", "text_pair": "y"}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [item.value for item in open_dataset(tmp_path / "a.txt", SPEC)] == ["one", "two"]
-    assert [(i.value, i.label) for i in open_dataset(tmp_path / "a.tsv", SPEC)] == [("a\tgood film", 1)]
-    assert [(i.value, i.label) for i in open_dataset(tmp_path / "a.jsonl", SPEC)] == [("x", 2), (("x", "y"), None)]
+    assert [item.value for item in open_dataset(tmp_path / "a.txt", TEXT)] == ["one", "two"]
+    assert [(i.value, i.label) for i in open_dataset(tmp_path / "a.tsv", TEXT)] == [("a\tgood film", 1)]
+    assert [(i.value, i.label) for i in open_dataset(tmp_path / "a.jsonl", TEXT)] == [("x", 2), (("x", "y"), None)]
 
 
 def test_a_wrong_json_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"sentence": "y"}\n')
     with pytest.raises(DataRefused, match=r"a\.jsonl line 2"):
-        list(open_dataset(tmp_path / "a.jsonl", SPEC))
+        list(open_dataset(tmp_path / "a.jsonl", TEXT))
 
 
 def test_a_function_by_name_is_called_anew_each_time(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ It enters as a third party's engine does, through the entry-point group ``edgeki
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -85,7 +86,12 @@ class OpenVinoEngine(Engine):
 
 
 def _library() -> Any:
-    """Import OpenVINO. Raises MissingExtra when it is not installed, EnvironmentFault when it is broken."""
+    """Import OpenVINO. Raises MissingExtra when it is not installed, EnvironmentFault when it is broken.
+
+    OpenVINO tells its makers of each model that is read, through a package that forks this process to do so. Nobody
+    who runs a model asked for that; without the package OpenVINO works as well.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes importing it fail
     return import_library("openvino", "engine 'openvino' needs OpenVINO, which is not installed", "openvino")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -140,6 +141,17 @@ def test_a_truncated_file_is_refused_with_its_size(models: Path, tmp_path: Path,
         OpenVinoEngine(path)
     assert "src/" not in caught.value.received
     assert "--engine" in (caught.value.remedy or "")
+
+
+def test_nobody_is_told_of_a_model_that_is_read(models: Path) -> None:
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom edgekit_runtimes.engines.openvino import OpenVinoEngine\n"
+        "os.register_at_fork(before=lambda: print('forked', flush=True))\n"
+        "OpenVinoEngine(Path(sys.argv[1])).close()\nprint(sys.modules['openvino_telemetry'])"
+    )
+    words = [sys.executable, "-c", script, str(models / "vww_96_float.tflite")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["None"]
 
 
 def test_external_data_elsewhere_is_refused(tmp_path: Path) -> None:
