@@ -14,11 +14,12 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.run_overhead import MODEL, data, make_bundle
 
+HEADINGS = ("tool", "packages", "MB on disk", "MB in memory, model open")
 ROOT = Path(__file__).parents[2]
 RESIDENT = "import re; print(int(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024)"
 OURS = "import sys, edgekit; model = edgekit.load(sys.argv[1])"
@@ -49,16 +50,22 @@ def main() -> None:
     parser.add_argument("--wheel", type=Path, help="of edgekit; built here by default")
     parser.add_argument("--heavy", action="store_true")
     options = parser.parse_args()
-    print("| tool | packages | MB on disk | MB in memory, model open |\n| --- | --- | --- | --- |")
+    print(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}")
+    for cells in measure(options.wheel, options.heavy):
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def measure(wheel: Path | None = None, heavy: bool = False) -> Iterator[list[str]]:
+    """Yield the rows of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        wheel = options.wheel or built(Path(folder))
+        wheel = wheel or built(Path(folder))
         bundle = make_bundle(Path(folder) / "bundle").path
-        for name, words, code, heavy in TOOLS:
+        for name, words, code, large in TOOLS:
             wanted = [word.format(wheel=wheel) for word in words]
-            if heavy and not options.heavy:
-                print(f"| {name} | {resolved(wanted)} | not installed | |", flush=True)
+            if large and not heavy:
+                yield [name, resolved(wanted), "not installed", ""]
             else:
-                print(f"| {name} | {' | '.join(installed(Path(folder) / name, wanted, code, bundle))} |", flush=True)
+                yield [name, *installed(Path(folder) / name, wanted, code, bundle)]
 
 
 def built(folder: Path) -> Path:

@@ -102,7 +102,7 @@ def make_bundle(folder: Path) -> Bundle:
         task="image-classification",
         inputs=(TensorSpec("image", (1, 224, 224, 3), layout="NHWC"),),
         outputs=(TensorSpec("scores", (1, 1001)),),
-        preprocess=Preprocess(scale=1 / 127.5, mean=(1.0,), antialias=False),
+        preprocess=Preprocess(scale=1 / 128, mean=(1.0,), antialias=False),  # the grid of its input: pixels as they are
         labels=tuple(f"class {number}" for number in range(1001)),
     )
     with open_engine(source) as engine:
