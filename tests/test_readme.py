@@ -35,6 +35,17 @@ NOT_RUN = {
     "pip install -c constraints.txt '.[convert]'": "installs gigabytes; the extra and the file are checked",
     "pip install '.[litert]'": "tests/packaging installs the wheel with this extra in a bare environment",
     "pip install '.[onnxruntime]'": "needs the network; the extra is checked",
+    **dict.fromkeys(
+        (
+            "sudo edgekit service install doors.bundle camera:0 mqtt://192.168.1.5/doors",
+            "edgekit service status doors",
+            "edgekit service logs doors -f",
+            "sudo edgekit service update doors new.bundle",
+            "sudo edgekit service rollback doors",
+            "sudo edgekit service uninstall doors",
+        ),
+        "needs a running systemd; tests/runtimes/service runs each with a service manager that records",
+    ),
     "make demo": "takes minutes; `make --dry-run` is checked, and the demo's parts have tests of their own",
 }
 
