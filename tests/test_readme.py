@@ -46,6 +46,18 @@ NOT_RUN = {
         ),
         "needs a running systemd; tests/runtimes/service runs each with a service manager that records",
     ),
+    **dict.fromkeys(
+        (
+            "edgekit device add pi pi@raspberrypi.local",
+            "edgekit device install pi --with litert",
+            "edgekit deploy digits.bundle pi",
+            "edgekit verify digits.bundle --on pi",
+            "edgekit run digits.bundle camera:0 --on pi",
+            "edgekit bench digits.bundle --on pi",
+            "edgekit device doctor pi",
+        ),
+        "needs a board; tests/runtimes/remote runs each against an OpenSSH server on this machine",
+    ),
     "make demo": "takes minutes; `make --dry-run` is checked, and the demo's parts have tests of their own",
 }
 
