@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import UsageError
+from edgekit_runtimes.emulated.boards import PREFIX
 
 if TYPE_CHECKING:
     from edgekit_runtimes.remote.devices import Device
@@ -29,7 +30,13 @@ class RemoteCommand(click.Command):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.params.append(click.Option(["--on"], metavar="DEVICE", help="Do it on a board, see edgekit device."))
+        self.params.append(
+            click.Option(
+                ["--on"],
+                metavar="DEVICE",
+                help="Do it on a board, see edgekit device; emulated:pi5 and emulated:pi4 need none.",
+            )
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words as they were typed."""
@@ -54,9 +61,11 @@ def forward(command: click.Command, ctx: click.Context, name: str) -> int:
     from edgekit_runtimes.remote.devices import Devices
     from edgekit_runtimes.remote.transfer import deploy
 
+    words = _without_on(ctx.meta["edgekit.words"])
+    if name.startswith(PREFIX):
+        return _emulated(name, [str(command.name), *words])
     device = Devices().get(name)
     _refuse_local_files(command, ctx)
-    words = _without_on(ctx.meta["edgekit.words"])
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     bundle = Path(ctx.params[arguments[0].name or ""])
     sent = deploy(bundle, device)
@@ -66,6 +75,17 @@ def forward(command: click.Command, ctx: click.Context, name: str) -> int:
         raise UsageError("standard input with --on", expected="files, or a camera or stream of the board")
     moved = _send_inputs(inputs, device)
     return run_there(device, [str(command.name), *_moved(words, {str(bundle): sent.path, **moved})])
+
+
+def _emulated(name: str, words: Sequence[str]) -> int:
+    """Run edgekit as a board would; it sees this machine's files. Returns its exit code."""
+    from edgekit_runtimes.emulated.boards import board_named
+    from edgekit_runtimes.emulated.root import BoardRoot
+
+    board = board_named(name)
+    root = BoardRoot(board, lambda text: click.echo(f"{name}: {text}", err=True))
+    click.echo(f"{board.title}, emulated ({board.cpu}): the answers are the board's, the speed is not", err=True)
+    return root.run(["-m", "edgekit.cli", *words]).returncode
 
 
 def run_there(device: Device, words: Sequence[str]) -> int:
