@@ -24,6 +24,9 @@ VERBS = {
         "Say what this machine has, what is wrong with it, and how to mend it.",
     ),
     "bench": ("edgekit_runtimes.bench.cli:bench", "Measure load, latency, memory and operators, honestly."),
+    "device": ("edgekit_runtimes.remote.cli:device", "Know boards by name, and reach them over SSH."),
+    "deploy": ("edgekit_runtimes.remote.cli:deploy", "Put a bundle on a board; only what changed is sent."),
+    "service": ("edgekit_runtimes.service.cli:service", "Run a bundle for months under systemd, watched and updated."),
     "serve": ("edgekit_runtimes.serve.cli:serve", "Serve bundles over HTTP with the Open Inference Protocol v2."),
 }
 _EXTRAS = {

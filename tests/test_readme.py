@@ -35,6 +35,29 @@ NOT_RUN = {
     "pip install -c constraints.txt '.[convert]'": "installs gigabytes; the extra and the file are checked",
     "pip install '.[litert]'": "tests/packaging installs the wheel with this extra in a bare environment",
     "pip install '.[onnxruntime]'": "needs the network; the extra is checked",
+    **dict.fromkeys(
+        (
+            "sudo edgekit service install doors.bundle camera:0 mqtt://192.168.1.5/doors",
+            "edgekit service status doors",
+            "edgekit service logs doors -f",
+            "sudo edgekit service update doors new.bundle",
+            "sudo edgekit service rollback doors",
+            "sudo edgekit service uninstall doors",
+        ),
+        "needs a running systemd; tests/runtimes/service runs each with a service manager that records",
+    ),
+    **dict.fromkeys(
+        (
+            "edgekit device add pi pi@raspberrypi.local",
+            "edgekit device install pi --with litert",
+            "edgekit deploy digits.bundle pi",
+            "edgekit verify digits.bundle --on pi",
+            "edgekit run digits.bundle camera:0 --on pi",
+            "edgekit bench digits.bundle --on pi",
+            "edgekit device doctor pi",
+        ),
+        "needs a board; tests/runtimes/remote runs each against an OpenSSH server on this machine",
+    ),
     "make demo": "takes minutes; `make --dry-run` is checked, and the demo's parts have tests of their own",
 }
 

@@ -13,6 +13,7 @@ import click
 
 from edgekit.errors import QualityError, UsageError
 from edgekit_runtimes.outputs.records import FORMATS
+from edgekit_runtimes.remote.command import RemoteCommand
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ _BUNDLE = click.Path(path_type=Path)
 _PIPE_WIDTH = 240
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("bundle", type=_BUNDLE)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option(
@@ -242,7 +243,7 @@ def _sinks(
             raise click.exceptions.Exit(0) from None
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("bundle", type=_BUNDLE)
 @click.option("--engine", help="Only on this engine; by default each artifact on its own.")
 @click.option("--recipe", help="Only this precision.")

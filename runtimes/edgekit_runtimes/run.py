@@ -13,6 +13,7 @@ from edgekit_runtimes.inputs.items import Item
 from edgekit_runtimes.outputs.sink import Answer, Sink
 from edgekit_runtimes.pipeline import answered
 from edgekit_runtimes.predictor import Predictor
+from edgekit_runtimes.service.notify import Notifier
 
 _RATE_SECONDS = 3.0
 _LISTED = 1000
@@ -43,6 +44,7 @@ class Run:
         sink: Where answers go.
         threads: Threads of an engine, where that was asked for.
         batch: Inputs given to the engine at once.
+        notifier: Told of each answer, for a service manager's watchdog.
         done: Number of inputs with a result.
         refused: Number of inputs without one.
         failed: Their refusals, in order; the first thousand.
@@ -52,6 +54,7 @@ class Run:
     sink: Sink
     threads: int | None = None
     batch: int = 1
+    notifier: Notifier = field(default_factory=Notifier)
     done: int = 0
     refused: int = 0
     failed: list[EdgeKitError] = field(default_factory=list)
@@ -115,6 +118,7 @@ class Run:
         try:
             self.sink.answer(answer)
             self.done += 1
+            self.notifier.answered(self.done, answer.rate)
         except DataRefused as error:
             self._refused(answer.name, error)
 
@@ -128,7 +132,8 @@ class Run:
             self.failed.append(error)
 
     def finish(self) -> None:
-        """Raise what went wrong: the refusal of a single item itself, otherwise PartialFailure listing each."""
+        """Raise what went wrong: a single item's refusal itself, otherwise PartialFailure that lists each."""
+        self.notifier.stopping()
         if not self.failed:
             return
         if self.refused == 1 and self.done == 0:

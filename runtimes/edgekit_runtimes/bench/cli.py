@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import MissingExtra, QualityError, UsageError
+from edgekit_runtimes.remote.command import RemoteCommand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 _PIPE_WIDTH = 240
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.argument("model", metavar="BUNDLE|FILE", type=_PATH)
 @click.argument("item", metavar="[INPUT]", required=False)
 @click.option("--engine", help="litert, onnxruntime or a third party's; by default the artifact's own.")
