@@ -18,7 +18,7 @@ from typing import Any
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
-from edgekit_converters.data import arrays, lines, pictures, python
+from edgekit_converters.data import arrays, coco, lines, pictures, python
 from edgekit_converters.data.dataset import REMEDY, Dataset, Item
 
 __all__ = ["Dataset", "Item", "open_dataset"]
@@ -26,7 +26,7 @@ __all__ = ["Dataset", "Item", "open_dataset"]
 Reader = Callable[[Path, Spec], Dataset]
 _ARRAYS: dict[str, Reader] = {".npz": arrays.read, ".npy": arrays.read}
 _READERS: dict[str, dict[str, Reader]] = {
-    "picture": {**_ARRAYS, **pictures.READERS},
+    "picture": {**_ARRAYS, **pictures.READERS, ".json": coco.read},
     "text": {**lines.READERS},
     "arrays": {**_ARRAYS, **pictures.READERS, **lines.READERS},
 }
