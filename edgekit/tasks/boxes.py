@@ -13,7 +13,7 @@ Boxes = NDArray[np.float64]
 """``(count, 4)`` left, top, right, bottom."""
 
 MAX_CANDIDATES = 5000
-"""Boxes that non-maximum suppression looks at, the best first: bounds its time where everything passes the threshold."""
+"""Boxes that non-maximum suppression looks at, the best first, so that its time is bounded."""
 
 
 def from_centres(boxes: Array) -> Boxes:

@@ -18,7 +18,7 @@ _EXPECTED = "a COCO file with images, annotations and categories"
 def read(path: Path, spec: Spec) -> Dataset:
     """Photos of a COCO file, beside it or in a folder ``images``; categories are known to the task by name.
 
-    The truth of a photo is given to the task as a mapping with ``width``, ``height`` and ``annotations``, each as in the
+    The task is given the truth of a photo as a mapping with ``width``, ``height`` and ``annotations``, each as in the
     file with a ``category``; a photo without annotations holds no objects.
 
     Raises:
