@@ -56,7 +56,7 @@ def test_photos_and_their_boxes(tmp_path: Path) -> None:
 
 def test_what_is_no_coco_file_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, content())
-    with pytest.raises(DataRefused, match="label 'bee'.*\n.*--labels"):
+    with pytest.raises(DataRefused, match=r"label 'bee'.*\n.*--labels"):
         open_dataset(path, SPEC.replace(labels=("dog", "fox")))
     for change, message in (
         (
@@ -72,7 +72,7 @@ def test_what_is_no_coco_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match="holds a list"):
         open_dataset(written(tmp_path, []), SPEC)
     path.write_text('{"images": [')
-    with pytest.raises(DataRefused, match="instances.json: .*; expected a COCO file"):
+    with pytest.raises(DataRefused, match=r"instances\.json: .*; expected a COCO file"):
         open_dataset(path, SPEC)
 
 

@@ -85,7 +85,8 @@ def test_suppression_is_bounded_where_thousands_overlap() -> None:
     rng = np.random.default_rng(0)
     corners = rng.random((20_000, 2)) * 5
     near = np.concatenate([corners, corners + 300], axis=1)
-    apart = np.concatenate([np.mgrid[0:200, 0:100].reshape(2, -1).T * 3.0] * 2, axis=1) + [0, 0, 2, 2]
+    grid = np.mgrid[0:200, 0:100].reshape(2, -1).T * 3.0
+    apart = np.concatenate([grid, grid + 2], axis=1)
     scores = rng.random(20_000)
     start = time.process_time()
     assert suppress(near, scores, None, overlap=0.5, limit=300).tolist() == [int(scores.argmax())]

@@ -159,7 +159,8 @@ def test_fcos(unit: str) -> None:
     """Locations at the middle of their cells; the root of class times centerness."""
     rng = np.random.default_rng(1)
     locations = [((column + 0.5) * stride, (row + 0.5) * stride, stride)
-                 for stride in (16, 32) for row in range(SIZE // stride) for column in range(SIZE // stride)]  # fmt: skip
+                 for stride in (16, 32) for row in range(SIZE // stride)
+                 for column in range(SIZE // stride)]  # fmt: skip
     logits, middle = rng.normal(0, 1.5, (20, 3)), rng.normal(0, 1, (20, 1))
     distances = rng.random((20, 4)) * (1 if unit == "strides" else 16)
     want = []
@@ -204,8 +205,8 @@ def tensorflow_anchors(maps: list[int]) -> list[list[float]]:
             pairs = [(0.1, 1.0), (0.2, 2.0), (0.2, 0.5)]
         for row in range(side):
             for column in range(side):
-                found += [[(column + 0.5) / side, (row + 0.5) / side, scale * math.sqrt(ratio), scale / math.sqrt(ratio)]
-                          for scale, ratio in pairs]  # fmt: skip
+                x, y = (column + 0.5) / side, (row + 0.5) / side
+                found += [[x, y, scale * math.sqrt(ratio), scale / math.sqrt(ratio)] for scale, ratio in pairs]
     return found
 
 

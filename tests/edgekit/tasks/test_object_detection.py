@@ -221,8 +221,8 @@ def test_the_text_lies_beside_the_photo_or_among_labels(tmp_path: Path) -> None:
 
 
 def test_other_truths() -> None:
-    raw = {"width": 100, "height": 50, "annotations": [
-        {"bbox": [10, 5, 20, 10], "category": "cat"}, {"bbox": [0, 0, 100, 50], "category": 0, "iscrowd": 1}]}  # fmt: skip
+    cat, crowd = {"bbox": [10, 5, 20, 10], "category": "cat"}, {"bbox": [0, 0, 100, 50], "category": 0, "iscrowd": 1}
+    raw = {"width": 100, "height": 50, "annotations": [cat, crowd]}
     found = ObjectDetection.truth(SPEC, raw, "sample 0")
     assert found is not None
     assert np.allclose(found.boxes, [[0.1, 0.1, 0.3, 0.3], [0, 0, 1, 1]])
