@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from edgekit.tasks.boxes import from_centres
 from edgekit.tasks.detection_heads import Candidates, Head, sigmoid, softmax
 from edgekit.tasks.detection_options import DetectionOptions, Shape, check_labels, output_for
 
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": lambda logits: logits,
+}
 _MOST_GROWTH = math.log(1000 / 16)  # torchvision's bound: larger boxes than 62.5 times their anchor are noise
 
 
@@ -97,7 +102,7 @@ class Ssd(Head):
     def candidates(self, outputs: Mapping[str, Array], threshold: float) -> Candidates:
         """Return the boxes whose score is above a threshold."""
         logits = outputs[self.scores.name]
-        shares = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}[self._activation](logits)[:, 1:]
+        shares = _ACTIVATIONS[self._activation](logits)[:, 1:]
         if self._multi:
             at, classes = np.nonzero(shares > threshold)
         else:
@@ -125,10 +130,16 @@ class SsdPostprocessed(Head):
     def __init__(self, spec: Spec, options: DetectionOptions) -> None:
         super().__init__(spec, options)
         names = {output.name for output in spec.outputs}
-        standard = dict(zip(("boxes", "classes", "scores", "count"), self._STANDARD, strict=True))
+        roles = ("boxes", "classes", "scores", "count")
+        standard: dict[str, str | None] = dict(zip(roles, self._STANDARD, strict=True))
         if not names >= set(self._STANDARD):
-            standard = {role: _called(spec, role) for role in standard}
-        fits = {"boxes": _is_boxes, "classes": _is_row, "scores": _is_row, "count": lambda shape: shape in ((), (1,))}
+            standard = {role: _called(spec, role) for role in roles}
+        fits: dict[str, Callable[[Shape], bool]] = {
+            "boxes": _is_boxes,
+            "classes": _is_row,
+            "scores": _is_row,
+            "count": lambda shape: shape in ((), (1,)),
+        }
         self._names: dict[str, str] = {}
         for role, fit in fits.items():
             if role == "count" and len(spec.outputs) == 3 and options.count is None:

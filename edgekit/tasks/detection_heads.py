@@ -128,6 +128,7 @@ class YoloV8(Head):
 
     def __init__(self, spec: Spec, options: DetectionOptions) -> None:
         super().__init__(spec, options)
+        self._parts: tuple[tuple[str, bool], ...]
         if len(spec.outputs) == 1:
             output = only_output(spec, options.head, 2)
             wanted = 4 + len(spec.labels) if spec.labels else None

@@ -23,7 +23,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, depthw
     return [layer, nn.BatchNorm2d(outputs)]
 
 
-class Unit(nn.Module):
+class Unit(nn.Module):  # type: ignore[misc]
     """A ShuffleNetV2 unit (Ma et al. 2018, arXiv:1807.11164).
 
     With stride 1 every second channel passes unchanged, which is the shuffle and the split in one.
@@ -52,7 +52,7 @@ class Unit(nn.Module):
         return _joined(pairs[:, :, 0], self.branch_main(pairs[:, :, 1]))
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module):  # type: ignore[misc]
     """ShuffleNetV2; gives the features at strides 8, 16 and 32."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         return maps
 
 
-class Pointwise(nn.Module):
+class Pointwise(nn.Module):  # type: ignore[misc]
     """A 1 x 1 convolution with ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -86,7 +86,7 @@ class Pointwise(nn.Module):
         return features
 
 
-class Pyramid(nn.Module):
+class Pyramid(nn.Module):  # type: ignore[misc]
     """One, two and three depthwise convolutions side by side, for small and large objects."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -104,7 +104,7 @@ class Pyramid(nn.Module):
         return functional.relu(reduced + self.output(seen))
 
 
-class Branch(nn.Module):
+class Branch(nn.Module):  # type: ignore[misc]
     """What the head says of one thing: a depthwise and a 1 x 1 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -117,7 +117,7 @@ class Branch(nn.Module):
         return features
 
 
-class DetectHead(nn.Module):
+class DetectHead(nn.Module):  # type: ignore[misc]
     """Objectness, box and class of each cell."""
 
     def __init__(self, inputs: int, classes: int) -> None:
@@ -134,7 +134,7 @@ class DetectHead(nn.Module):
         return _joined(functional.sigmoid(self.obj_layers(shared)), self.reg_layers(shared), classes)
 
 
-class FastestDet(nn.Module):
+class FastestDet(nn.Module):  # type: ignore[misc]
     """Photo ``(N, 3, H, W)``, BGR, 0..1, to cells ``(N, 5 + classes, H / 16, W / 16)``."""
 
     def __init__(self, classes: int = CLASSES) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekit.tasks.average_precision import THRESHOLDS, AveragePrecision, Matched, match
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 Side = tuple[Array, Array, Array]
 Photo = tuple[Side, Side]
 
@@ -40,7 +41,8 @@ def made_up(seed: int, photos: int = 12, classes: int = 4, most: int = 9) -> lis
 def by_pycocotools(photos: list[Photo]) -> tuple[float, float]:
     """MAP50-95 and mAP50."""
     coco_module, evaluation = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
-    annotations, found = [], []
+    annotations: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for number, ((boxes, scores, kinds), (right, names, crowd)) in enumerate(photos, 1):
         for box, name, many in zip(right, names, crowd, strict=True):
             wide, high = box[2:] - box[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from edgekit.preprocess import encode_image
 from edgekit.spec import Preprocess, TensorSpec
 from edgekit.tasks.boxes import MAX_CANDIDATES, from_centres, into_input, into_photo, iou, suppress
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 SIDES = st.integers(1, 900)
 HOWS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ Found = list[tuple[float, int, list[float]]]
 SIZE = 64
 
 
-def task(shapes: dict[str, tuple[int | None, ...]], labels: int = 0, **options: Any) -> ObjectDetection:
+def task(shapes: Mapping[str, tuple[int | None, ...]], labels: int = 0, **options: Any) -> ObjectDetection:
     """A detector with an input of 64 x 64 pixels; every overlap is allowed and everything is kept, unless said."""
     spec = Spec(
         task="object-detection",

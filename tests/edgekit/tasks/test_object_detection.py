@@ -144,7 +144,7 @@ def test_a_photo_of_one_pixel(tmp_path: Path) -> None:
     task = detector()
     size = context_of(task.encode(tmp_path / "dot.png"))
     found = task.decode(answer((32, 32, 64, 64, 0, 0.9, 0)), [size])[0]
-    assert found.objects[0].box == (0, 0, 1, 1)
+    assert list(found.objects[0].box) == [0, 0, 1, 1]
     assert found.draw(np.zeros((320, 320, 3), np.uint8)).any()
 
 
@@ -222,7 +222,7 @@ def test_the_text_lies_beside_the_photo_or_among_labels(tmp_path: Path) -> None:
 
 def test_other_truths() -> None:
     cat, crowd = {"bbox": [10, 5, 20, 10], "category": "cat"}, {"bbox": [0, 0, 100, 50], "category": 0, "iscrowd": 1}
-    raw = {"width": 100, "height": 50, "annotations": [cat, crowd]}
+    raw: dict[str, Any] = {"width": 100, "height": 50, "annotations": [cat, crowd]}
     found = ObjectDetection.truth(SPEC, raw, "sample 0")
     assert found is not None
     assert np.allclose(found.boxes, [[0.1, 0.1, 0.3, 0.3], [0, 0, 1, 1]])
