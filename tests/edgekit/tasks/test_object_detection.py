@@ -225,7 +225,7 @@ def test_other_truths() -> None:
     raw: dict[str, Any] = {"width": 100, "height": 50, "annotations": [cat, crowd]}
     found = ObjectDetection.truth(SPEC, raw, "sample 0")
     assert found is not None
-    assert np.allclose(found.boxes, [[0.1, 0.1, 0.3, 0.3], [0, 0, 1, 1]])
+    assert np.allclose(found.boxes, np.array([[0.1, 0.1, 0.3, 0.3], [0.0, 0.0, 1.0, 1.0]]))
     assert (found.classes.tolist(), found.crowd.tolist()) == ([2, 0], [False, True])
     assert ObjectDetection.truth(SPEC, found, "") is found
     assert ObjectDetection.truth(SPEC, None, "") is None
