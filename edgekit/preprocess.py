@@ -60,10 +60,10 @@ def place(image: Array, tensor: TensorSpec, how: Preprocess) -> tuple[Array, Pla
     target = tensor.height_width
     have = image.shape[:2]
     size = _resized(have, target, how)
-    scale = (size[0] / have[0], size[1] / have[1])
+    lies = placement(have, tensor, how)
     image = resize(image, size, how.interpolation, antialias=how.antialias)
     if size == target:
-        return image, Placement(scale, (0, 0))
+        return image, lies
     if not how.crop and how.resize != "letterbox":
         raise SpecRefused(
             f"a photo of {have[0]} x {have[1]} becomes {size[0]} x {size[1]} by resize = {how.resize!r}",
@@ -72,11 +72,25 @@ def place(image: Array, tensor: TensorSpec, how: Preprocess) -> tuple[Array, Pla
         )
     fill = how.pad_value if how.resize == "letterbox" else 0
     canvas = np.full((*target, image.shape[2]), fill, np.uint8)
-    offset = (_start(size[0], target[0]), _start(size[1], target[1]))
+    offset = lies.offset
     source = tuple(slice(max(0, -o), max(0, -o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     goal = tuple(slice(max(0, o), max(0, o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     canvas[goal] = image[source]
-    return canvas, Placement(scale, offset)
+    return canvas, lies
+
+
+def placement(have: tuple[int, ...], tensor: TensorSpec, how: Preprocess) -> Placement:
+    """Say where a photo of a size comes to lie in the input tensor, without resizing anything.
+
+    Args:
+        have: Height and width of the photo, in pixels.
+        tensor: The input.
+        how: The spec's preprocessing.
+    """
+    target = tensor.height_width
+    size = _resized(have, target, how)
+    scale = (size[0] / have[0], size[1] / have[1])
+    return Placement(scale, (_start(size[0], target[0]), _start(size[1], target[1])))
 
 
 def reducible(how: Preprocess) -> bool:
@@ -166,7 +180,11 @@ def _table(scale: float, mean: tuple[float, ...], std: tuple[float, ...], channe
 
 def _channels(image: Array, how: Preprocess) -> Array:
     if how.color == "bgr":
-        return image[..., ::-1]
+        import cv2
+
+        # A view with the axis reversed would be copied again and again further on, ten times as slowly.
+        swapped: Array = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+        return swapped
     if how.color == "gray":
         # ITU-R BT.601 luma in 16-bit fixed point, rounded as Pillow's convert("L") rounds.
         luma = image.astype(np.int32) @ np.array([19595, 38470, 7471], np.int32)

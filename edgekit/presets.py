@@ -7,6 +7,7 @@ from edgekit.spec import Preprocess, Spec
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_LETTERBOX = Preprocess("letterbox", antialias=False, scale=1 / 255)
 
 PRESETS: dict[str, tuple[str, Spec]] = {
     "imagenet": (
@@ -33,6 +34,22 @@ PRESETS: dict[str, tuple[str, Spec]] = {
     "raw": (
         "stretched to the input, pixels 0..255 (models that scale inside: EfficientNet, ConvNeXt of Keras)",
         Spec("image-classification", preprocess=Preprocess()),
+    ),
+    "yolov5": (
+        "YOLO v5 and v7 detectors: letterbox, 0..1",
+        Spec("object-detection", preprocess=_LETTERBOX, options={"head": "yolov5"}),
+    ),
+    "yolov8": (
+        "YOLO v8, v9 and v11 detectors: letterbox, 0..1",
+        Spec("object-detection", preprocess=_LETTERBOX, options={"head": "yolov8", "iou": 0.7}),
+    ),
+    "yolov10": (
+        "YOLO v10 detectors: letterbox, 0..1",
+        Spec("object-detection", preprocess=_LETTERBOX, options={"head": "yolov10"}),
+    ),
+    "fastestdet": (
+        "FastestDet: stretched to the input, BGR, 0..1",
+        Spec("object-detection", preprocess=Preprocess(color="bgr", scale=1 / 255), options={"head": "fastestdet"}),
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),

@@ -53,14 +53,23 @@ class PictureTask(Task):
 
     def encode(self, item: str | Path | Array) -> dict[str, Array]:
         """Turn a photo into the input tensor. Raises DataRefused when it cannot be read."""
-        picture = self.read(item)
-        size = PictureSize(*picture.shape[:2])
+        picture, size = self._read(item)
         return Encoded({self.tensor.name: encode_image(picture, self.tensor, self.preprocess)}, size)
 
     def read(self, item: str | Path | Array) -> NDArray[np.uint8]:
         """Return a photo as ``(height, width, 3)`` uint8, RGB. Raises DataRefused when it cannot be read."""
+        return self._read(item)[0]
+
+    def _read(self, item: str | Path | Array) -> tuple[NDArray[np.uint8], PictureSize]:
+        """The photo, and the size of the whole of it where only a reduced one was decoded."""
+        whole: list[tuple[int, int]] = []
+
+        def reducer(height: int, width: int) -> Reduction:
+            whole.append((height, width))
+            return self._reduction(height, width)
+
         if isinstance(item, (str, Path)):
-            picture: Array = read_image(Path(item), reducer=self._reduction if self.fast_decode else None)
+            picture: Array = read_image(Path(item), reducer=reducer if self.fast_decode else None)
         else:
             picture = np.asarray(item)
         if picture.ndim == 2 or picture.shape[2:] == (1,):
@@ -69,7 +78,7 @@ class PictureTask(Task):
             raise DataRefused(
                 f"a picture of shape {list(picture.shape)}, {picture.dtype}", expected="(height, width, 3) uint8, RGB"
             )
-        return picture
+        return picture, _upright(whole, picture)
 
     @classmethod
     def beside(cls, picture: Path) -> Any:  # classes lie in no file
@@ -83,3 +92,12 @@ class PictureTask(Task):
 
     def _reduction(self, height: int, width: int) -> Reduction:
         return reduction((height, width), self.tensor, self.preprocess)
+
+
+def _upright(whole: list[tuple[int, int]], picture: Array) -> PictureSize:
+    """Size of a photo that was decoded upright; its header, if it was asked, says the size before any EXIF rotation."""
+    height, width = picture.shape[:2]
+    if not whole:
+        return PictureSize(height, width)
+    turned = (whole[0][0] < whole[0][1]) != (height < width) and height != width
+    return PictureSize(*(whole[0][::-1] if turned else whole[0]))

@@ -85,6 +85,7 @@ def run(
       -                             standard output
       results.jsonl                 a line at once; an interrupted run goes on where it stopped
       results.csv  results.txt      in place when the run is over
+      annotated.jpg                 one photo with its result written in
       copies/  clip.mp4             pictures or a video with the results written in
       window  page[:PORT]           on the screen; on a live page (page://0.0.0.0:8080 for the network)
       mqtt://HOST/TOPIC             an MQTT broker, with discovery by Home Assistant

@@ -1,11 +1,11 @@
-"""A folder of annotated pictures, one for each answer."""
+"""Annotated pictures: a folder with one for each answer, or a file for the only one."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from edgekit.errors import UsageError
+from edgekit.errors import DataRefused, UsageError
 from edgekit_runtimes.outputs.pictures import drawn, write_picture
 from edgekit_runtimes.outputs.sink import Answer, Sink
 
@@ -52,6 +52,39 @@ class PictureFolder(Sink):
             path = first.with_name(f"{first.stem}-{number}.jpg")
             number += 1
         return path
+
+
+class PictureFile(Sink):
+    """Writes the only picture with its result as JPEG.
+
+    Args:
+        path: The file; an old one is replaced.
+    """
+
+    wants_pictures = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: str | None = None
+
+    def answer(self, answer: Answer) -> None:
+        """Write the picture.
+
+        Raises:
+            DataRefused: The input is no picture, or not the first one.
+            EnvironmentFault: The disk is full or not writable.
+            UsageError: It would replace the input itself.
+        """
+        if self._written is not None:
+            raise DataRefused(
+                f"{answer.name}: {self.path} holds {self._written}",
+                expected="one photo for a picture as output",
+                remedy=f"give a folder: -o {self.path.with_suffix('')}/",
+            )
+        if self.path.resolve() == Path(answer.name).resolve():
+            raise UsageError(f"{self.path} as output would overwrite {answer.name}", expected="another file")
+        write_picture(self.path, drawn(answer))
+        self._written = answer.name
 
 
 def file_name(name: str) -> str:

@@ -16,6 +16,7 @@ OUTPUTS = """
   -                          a table on standard output
   results.jsonl              JSON lines, each at once; an interrupted run goes on
   results.csv, results.txt   CSV or a table, in place when the run is over
+  annotated.jpg              one photo with its result written in
   copies/                    a folder of pictures with the result written in
   clip.mp4, clip.avi         a video with the results written in
   window                     a window on the screen
@@ -112,6 +113,10 @@ def _file(word: str, rate: float, width: int) -> Sink:
 
         return PictureFolder(path)
     suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        from edgekit_runtimes.outputs.folder import PictureFile
+
+        return PictureFile(path)
     if suffix in (".mp4", ".avi"):
         from edgekit_runtimes.outputs.video import VideoFile
 

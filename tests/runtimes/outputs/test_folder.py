@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import DataRefused, UsageError
-from edgekit_runtimes.outputs.folder import PictureFolder, file_name
+from edgekit_runtimes.outputs.folder import PictureFile, PictureFolder, file_name
 from edgekit_runtimes.outputs.sink import Answer
 
 AnswerMaker = Callable[..., Answer]
@@ -57,3 +57,17 @@ def test_the_photo_itself_is_not_overwritten(
 def test_a_sentence_cannot_be_drawn(tmp_path: Path, make_answer: AnswerMaker) -> None:
     with pytest.raises(DataRefused, match="there is no picture to draw"):
         PictureFolder(tmp_path).answer(make_answer("a sentence"))
+
+
+def test_a_file_holds_one_picture(tmp_path: Path, make_answer: AnswerMaker, frames: list[np.ndarray]) -> None:
+    path = tmp_path / "annotated.jpg"
+    with PictureFile(path) as sink:
+        sink.answer(make_answer("a.png", picture=frames[5]))
+        first = path.read_bytes()
+        with pytest.raises(DataRefused, match=r"b\.png: .*annotated\.jpg holds a\.png; .*\n.*-o .*annotated/"):
+            sink.answer(make_answer("b.png", picture=frames[4]))
+    assert path.read_bytes() == first
+    assert np.asarray(cv2.imread(str(path))).max() > 200
+    with pytest.raises(UsageError, match="would overwrite"):
+        PictureFile(path).answer(make_answer(str(path), picture=frames[5]))
+    assert path.read_bytes() == first

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import EnvironmentFault, UsageError
-from edgekit_runtimes.outputs.folder import PictureFolder
+from edgekit_runtimes.outputs.folder import PictureFile, PictureFolder
 from edgekit_runtimes.outputs.jsonl_file import JsonLinesFile
 from edgekit_runtimes.outputs.open import open_sink, open_sinks
 from edgekit_runtimes.outputs.page import Page
@@ -31,6 +31,7 @@ AnswerMaker = Callable[..., Answer]
         ("results.txt", TextFile),
         ("out.mp4", VideoFile),
         ("out.avi", VideoFile),
+        ("annotated.jpg", PictureFile),
         ("copies/", PictureFolder),
         ("there", PictureFolder),
         ("page:0", Page),
