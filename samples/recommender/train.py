@@ -8,7 +8,7 @@ held out. Written into the folder:
     recommender.toml        the spec: user ids, the column that is right, where the seen films are
     labels.txt              the films, one a line
     seen.json               the films that each user has rated, which are not offered to him
-    calibration.csv         100 users, to calibrate with
+    calibration.csv         300 users, to calibrate with
     test.csv                each user with the film that he rated last
 
     python samples/recommender/train.py RATINGS.CSV FOLDER [--epochs N]
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import keras
 
 LEAST_RATINGS = 5
-CALIBRATION_USERS = 100
+CALIBRATION_USERS = 300
 SIZES = (64, 128)
 EPOCHS = 50
 SEED = 7
