@@ -140,7 +140,7 @@ def test_a_written_spec_reads_back(tmp_path: Path) -> None:
     scaler = MinMaxScaler((-1, 1), clip=True).fit(CANCER.data)
     spec = Spec(
         task="tabular-classification",
-        table=table_from_sklearn(scaler, NAMES, target="di\u007fagno\"sis\n"),
+        table=table_from_sklearn(scaler, NAMES, target='di\u007fagno"sis\n'),
         options={"threshold": 0.3},
         labels=("malignant", "benign ä"),
     )
