@@ -129,7 +129,9 @@ def spec_of(data: Ratings) -> Spec:
 def main(ratings: Path, folder: Path, epochs: int = EPOCHS) -> None:
     """Train and write everything that a conversion needs."""
     data = load(ratings)
-    print(f"{data.seen.sum()} ratings of {len(data.films)} films by {len(data.users)} users, {epochs} epochs", flush=True)
+    print(
+        f"{data.seen.sum()} ratings of {len(data.films)} films by {len(data.users)} users, {epochs} epochs", flush=True
+    )
     model = train(data, epochs)
     folder.mkdir(parents=True, exist_ok=True)
     trained = build(len(data.users), len(data.films))  # without the optimizer's state
@@ -137,7 +139,9 @@ def main(ratings: Path, folder: Path, epochs: int = EPOCHS) -> None:
     trained.save(folder / "recommender.keras")
     write_spec(folder / "recommender.toml", spec_of(data))
     (folder / "labels.txt").write_text("\n".join(data.films) + "\n", encoding="utf-8")
-    known = {user: [data.films[i] for i in np.flatnonzero(row)] for user, row in zip(data.users, data.seen, strict=True)}
+    known = {
+        user: [data.films[i] for i in np.flatnonzero(row)] for user, row in zip(data.users, data.seen, strict=True)
+    }
     (folder / "seen.json").write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
     _write_rows(folder / "calibration.csv", [[user] for user in data.users[:CALIBRATION_USERS]])
     _write_rows(folder / "test.csv", [[u, data.films[i]] for u, i in zip(data.users, data.last, strict=True)])
