@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import MissingExtra, SpecRefused
-from edgekit.table import Column, TableEncoding, word_of
+from edgekit.table import Column, TableEncoding, Unknown, word_of
 
 _STEPS = "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, OneHotEncoder, OrdinalEncoder, SimpleImputer"
 
@@ -171,7 +171,7 @@ def _one_hot(step: Any, columns: list[Column]) -> list[Column]:
             f"min_frequency = {step.min_frequency}",
             expected="error or ignore, without infrequent categories",
         )
-    unknown = "refuse" if step.handle_unknown == "error" else "ignore"
+    unknown: Unknown = "refuse" if step.handle_unknown == "error" else "ignore"
     done = []
     for number, (column, categories) in enumerate(zip(columns, step.categories_, strict=True)):
         words, fill = _vocabulary(column, categories)
@@ -180,7 +180,7 @@ def _one_hot(step: Any, columns: list[Column]) -> list[Column]:
         done.append(
             Column(
                 column.name, "categorical", vocabulary=words, fill=fill, drop=drop, unknown=unknown, input=column.input
-            )  # type: ignore[arg-type]
+            )
         )
     return done
 
