@@ -49,7 +49,7 @@ def explain(predictor: Predictor, row: Mapping[str, Any]) -> tuple[Classificatio
 
 def probability(result: Any) -> float:
     """Probability of class 1."""
-    return next(label.score for label in result.labels if label.index == 1)
+    return float(next(label.score for label in result.labels if label.index == 1))
 
 
 def main(bundle: Path, customers: Path, number: int, top: int) -> None:

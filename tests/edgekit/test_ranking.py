@@ -159,9 +159,9 @@ def test_recall_counts_the_right_ones_among_the_first() -> None:
 
 def test_truths_are_items_by_name() -> None:
     for raw in ("film 3|film 5", ["film 5", "film 3"]):
-        assert Ranking.truth(SPEC, raw, "row 1") == {3, 5}
+        assert Ranking.truth(SPEC, raw, "row 1") == frozenset({3, 5})
     assert Ranking.truth(SPEC, "", "row 1") is None
-    assert Ranking.truth(SPEC.replace(labels=("318", "50")), 50.0, "row 1") == {1}
+    assert Ranking.truth(SPEC.replace(labels=("318", "50")), 50.0, "row 1") == frozenset({1})
     with pytest.raises(DataRefused, match="row 1: item 'film 77'; expected the name of an item"):
         Ranking.truth(SPEC, "film 77", "row 1")
 
