@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from edgekit.errors import SpecRefused
+from edgekit.table import TableEncoding, table_from_dict, table_to_dict
 
 Options = TypeVar("Options")
 Layout = Literal["NHWC", "NCHW"]
@@ -155,6 +156,7 @@ class Spec:
         outputs: Output tensors, in the source model's order.
         preprocess: For image tasks.
         text: For text tasks.
+        table: For tasks on rows.
         options: What else the task has to know, as its own options class says (``[options]`` in TOML).
         labels: Class names, index = class.
     """
@@ -164,6 +166,7 @@ class Spec:
     outputs: tuple[TensorSpec, ...] = ()
     preprocess: Preprocess | None = None
     text: TextEncoding | None = None
+    table: TableEncoding | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = field(default=None, repr=False)
 
@@ -181,8 +184,9 @@ class Spec:
 
     @property
     def files(self) -> list[str]:
-        """Files of the bundle that encoding and decoding need, relative to it."""
-        return [self.text.tokenizer] if self.text else []
+        """Files of the bundle that encoding and decoding need, relative to it: also options named ``…_file``."""
+        named = [str(value) for key, value in self.options.items() if key.endswith("_file") and value]
+        return [*([self.text.tokenizer] if self.text else []), *named]
 
     def options_as(self, kind: type[Options]) -> Options:
         """Return the options as a task's frozen dataclass. Raises SpecRefused for an unknown or wrong one."""
@@ -192,6 +196,7 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; ``Spec.from_dict`` reads it back."""
         raw = dataclasses.asdict(self)
+        raw["table"] = None if self.table is None else table_to_dict(self.table)
         return {key: value for key, value in raw.items() if value not in (None, {})}
 
     @classmethod
@@ -199,7 +204,8 @@ class Spec:
         """Build a spec from a mapping.
 
         Args:
-            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``inputs``, ``outputs``.
+            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``table``, ``inputs`` and
+                ``outputs``.
             where: File name for messages.
 
         Raises:
@@ -213,6 +219,8 @@ class Spec:
             values["preprocess"] = build(Preprocess, values["preprocess"], f"{where}: preprocess")
         if values.get("text") is not None:
             values["text"] = build(TextEncoding, values["text"], f"{where}: text")
+        if values.get("table") is not None and not isinstance(values["table"], TableEncoding):
+            values["table"] = table_from_dict(values["table"], f"{where}: table")
         spec: Spec = build(cls, values, where)
         return spec
 

@@ -49,6 +49,7 @@ def build_request(
         source=SourceOptions(weights=Path(weights) if weights else None, inputs=hints, trust_pickle=trust_pickle),
         labels=read_labels(labels),
         tokenizer=Path(tokenizer) if tokenizer else None,
+        folder=Path(spec).parent if isinstance(spec, (str, Path)) else Path(),
         calibration=calibration,
         evaluation=evaluation,
         io=io,

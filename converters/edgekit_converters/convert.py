@@ -119,8 +119,9 @@ class _Conversion:
         return manifest
 
     def _spec(self) -> Spec:
-        """The spec with the model's inputs and outputs; a tokenizer is copied into the bundle."""
+        """The spec with the model's inputs and outputs; a tokenizer and what it names are copied into the bundle."""
         spec = complete_spec(self.request.spec, self.source, self.request.labels)
+        spec = self._with_files(spec)
         given = self.request.tokenizer
         if given is None:
             return spec
@@ -129,6 +130,16 @@ class _Conversion:
             raise DataRefused(f"--tokenizer {given}: no such file", expected=f"a {_TOKENIZER} or its folder")
         shutil.copyfile(path, self.folder / _TOKENIZER)
         return spec.replace(text=TextEncoding(_TOKENIZER, spec.text.max_length if spec.text else 128))
+
+    def _with_files(self, spec: Spec) -> Spec:
+        """Copy the files that options name into the bundle, where they have plain names."""
+        named = {key: value for key, value in spec.options.items() if key.endswith("_file") and value}
+        for key, value in named.items():
+            path = self.request.folder / str(value)
+            if not path.is_file():
+                raise DataRefused(f"options.{key} = {value!r}: no such file", expected="a path relative to the spec")
+            shutil.copyfile(path, self.folder / path.name)
+        return spec.replace(options={**spec.options, **{key: Path(str(value)).name for key, value in named.items()}})
 
     def _target(self, target: str) -> Iterator[Artifact]:
         """All recipes of one target, upon a float artifact that answers as the original does."""

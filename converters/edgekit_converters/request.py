@@ -29,6 +29,7 @@ class Request:
         source: How to open the model.
         labels: Class names.
         tokenizer: ``tokenizer.json`` or its folder.
+        folder: Where the files lie that the spec names: that of the TOML file.
         calibration: Calibration data.
         evaluation: Data for parity.
         io: Type of an integer artifact's inputs and outputs.
@@ -46,6 +47,7 @@ class Request:
     source: SourceOptions = field(default_factory=SourceOptions)
     labels: tuple[str, ...] | None = None
     tokenizer: Path | None = None
+    folder: Path = Path()
     calibration: str | Path | Iterable[Any] | None = None
     evaluation: str | Path | Iterable[Any] | None = None
     io: IoType = "float"

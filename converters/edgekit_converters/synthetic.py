@@ -10,13 +10,14 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.preprocess import encode_image
 from edgekit.spec import Spec, TensorSpec
+from edgekit.table import TableEncoding, feeds_of
 
 SAMPLES = 8
 _DYNAMIC = 16  # length taken for a dynamic dimension other than the batch
 
 
 def synthetic_feeds(spec: Spec, count: int = SAMPLES, seed: int = 0) -> Iterator[dict[str, Array]]:
-    """Yield random inputs that look like the real ones: smooth pictures, token numbers, normal noise.
+    """Yield random inputs that look like the real ones: smooth pictures, token numbers, rows, normal noise.
 
     Args:
         spec: Complete spec.
@@ -25,7 +26,20 @@ def synthetic_feeds(spec: Spec, count: int = SAMPLES, seed: int = 0) -> Iterator
     """
     random = np.random.default_rng(seed)
     for _ in range(count):
+        if spec.table is not None:
+            yield feeds_of(spec.table, _row(spec.table, random), spec.inputs)
+            continue
         yield {tensor.name: _values(tensor, spec, random) for tensor in spec.inputs}
+
+
+def _row(table: TableEncoding, random: np.random.Generator) -> dict[str, float | str]:
+    """A row as training may have had it: numbers about the mean, any of the known texts."""
+    return {
+        column.name: str(random.choice(column.vocabulary))
+        if column.vocabulary
+        else column.scaling[0] + column.scaling[1] * float(random.standard_normal())
+        for column in table.columns
+    }
 
 
 def _values(tensor: TensorSpec, spec: Spec, random: np.random.Generator) -> Array:

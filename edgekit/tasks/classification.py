@@ -135,6 +135,7 @@ def class_number(spec: Spec, raw: Any, where: str) -> int | None:
 
 def deciding_output(spec: Spec) -> str | None:
     """Name of the output whose largest entry is the decision; ``None`` for tasks that decide between no classes."""
-    if spec.task in ("image-classification", "text-classification") or (spec.task == "tensors" and spec.labels):
+    classifies = ("image-classification", "text-classification", "tabular-classification")
+    if spec.task in classifies or (spec.task == "tensors" and spec.labels):
         return scores_output(spec)
     return None

@@ -69,7 +69,7 @@ def run(
     timeout: float,
     limit: int | None,
 ) -> None:
-    """Run a BUNDLE on photos, videos, cameras, streams, sentences or arrays.
+    """Run a BUNDLE on photos, videos, cameras, streams, sentences, rows or arrays.
 
     \b
     INPUT for a bundle that takes photos:
@@ -78,7 +78,8 @@ def run(
       camera:0  csi:0                          USB camera; Raspberry Pi or Jetson camera
       rtsp://HOST/PATH  http://HOST/x.mjpeg    streams; opened again when they are lost
       -                                        JPEGs on standard input, or raw RGB: -- '-?raw=640x480'
-    For text: sentences, .txt, .tsv or .jsonl files. For arrays: .npz or .npy.
+    For text: sentences, .txt, .tsv or .jsonl files. For rows: name=value,name=value, .csv or .jsonl files.
+    For arrays: .npz or .npy.
 
     \b
     WHERE:

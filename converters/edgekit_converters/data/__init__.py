@@ -6,6 +6,7 @@
 | ``.csv`` of files | column ``file``, relative to the CSV | column ``label``: a number, a name, a file |
 | COCO ``.json`` | its photos, beside it or in ``images`` | their annotations, categories by name |
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
+| ``.csv``, ``.tsv``, ``.jsonl`` of rows | rows, for tasks on rows | the spec's target column |
 | ``.txt``, ``.tsv``, ``.jsonl`` | lines; ``text<TAB>label``; ``{"text", "text_pair", "label"}`` | as said |
 | ``module:function``, ``file.py:function`` | what it yields: an item, or ``(item, label)`` | the second |
 """
@@ -19,7 +20,7 @@ from typing import Any
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
-from edgekit_converters.data import arrays, coco, lines, pictures, python
+from edgekit_converters.data import arrays, coco, lines, pictures, python, rows
 from edgekit_converters.data.dataset import REMEDY, Dataset, Item
 
 __all__ = ["Dataset", "Item", "open_dataset"]
@@ -29,6 +30,7 @@ _ARRAYS: dict[str, Reader] = {".npz": arrays.read, ".npy": arrays.read}
 _READERS: dict[str, dict[str, Reader]] = {
     "picture": {**_ARRAYS, **pictures.READERS, ".json": coco.read},
     "text": {**lines.READERS},
+    "row": {**rows.READERS},
     "arrays": {**_ARRAYS, **pictures.READERS, **lines.READERS},
 }
 """What a task takes -> suffix -> reader; the suffix of a folder is ``/``."""

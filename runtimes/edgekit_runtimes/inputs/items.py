@@ -4,6 +4,7 @@
 - videos: every frame, in order;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
+- rows: ``name=value,name=value``, or ``.csv``, ``.tsv`` and ``.jsonl`` files with named columns;
 - arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
+from edgekit.rows import ROW_SUFFIXES, read_rows
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
 from edgekit_runtimes.inputs.frames import FrameSource
@@ -139,6 +141,18 @@ def _json_text(line: str, where: str) -> str | tuple[str, str]:
     return (row["text"], pair) if isinstance(pair, str) else row["text"]
 
 
+def _rows(word: str, spec: Spec) -> Iterator[Item]:
+    path = Path(word)
+    if path.suffix.lower() not in ROW_SUFFIXES:
+        yield Item(word, lambda: word)
+        return
+    try:
+        for row in read_rows(path, spec.table.names if spec.table else ()):
+            yield Item(row.where, row.load)
+    except DataRefused as error:
+        yield Item(word, _raiser(error))
+
+
 def _arrays(word: str, spec: Spec) -> Iterator[Item]:
     path = Path(word)
     try:
@@ -185,6 +199,7 @@ def _raiser(error: DataRefused) -> Callable[[], Any]:
 _EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
     "picture": _photos,
     "text": _sentences,
+    "row": _rows,
     "arrays": _arrays,
 }
 """What a task takes -> the items that a word of the command line stands for."""

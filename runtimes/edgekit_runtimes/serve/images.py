@@ -1,4 +1,4 @@
-"""What `/v1/models/NAME/predict` takes: a picture as the body or as a form's file, or a sentence as JSON."""
+"""What `/v1/models/NAME/predict` takes: a picture as the body or as a form's file, or a sentence or a row as JSON."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def encode_body(task: Task, body: bytes | bytearray, content_type: str, max_pixe
         if kind != _JSON:
             raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"text": …}}')
         return task.encode(_sentence(strict_json(body)))
+    if task.takes == "row":
+        if kind != _JSON:
+            raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"COLUMN": VALUE, …}}')
+        return task.encode(strict_json(body))
     if task.takes != "picture":
         raise DataRefused("a bundle that takes tensors", expected="a request to /v2/models/NAME/infer")
     if kind == _JSON:
