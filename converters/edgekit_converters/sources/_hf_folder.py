@@ -16,6 +16,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 LAYOUT = "config.json, model.safetensors and the tokenizer's or image processor's files, as save_pretrained() writes"
+FACTORY = "write a factory that builds it and pass it: edgekit convert file.py:build --input-shape …"
 TO_SAFETENSORS = (
     "load it where you trust it and write safetensors: "
     "AutoModel….from_pretrained(NAME).save_pretrained(FOLDER), then convert FOLDER"
@@ -111,7 +112,7 @@ def sentence_model(folder: Path) -> SentenceModel | None:
         raise ModelRefused(
             f"{folder.name} is a sentence-transformers model of {', '.join(kinds)}",
             expected="Transformer, Pooling and, if any, Normalize",
-            remedy="write a factory that builds the whole model: edgekit convert file.py:build",
+            remedy=FACTORY,
         )
     length = None
     if (places[0] / "sentence_bert_config.json").is_file():
@@ -143,7 +144,7 @@ def _pooling(folder: Path) -> Pooling:
         raise ModelRefused(
             f"{folder.name}/config.json asks for {', '.join(map(str, chosen)) or 'no pooling'}",
             expected="mean or cls pooling",
-            remedy="write a factory that builds the whole model: edgekit convert file.py:build",
+            remedy=FACTORY,
         )
     return known[chosen[0]]
 

@@ -1,11 +1,17 @@
-"""From an image processor of transformers to this package's preprocessing."""
+"""Preprocessing and size of a Hugging Face model for photos, from its image processor."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from edgekit.spec import Interpolation, Preprocess
+from edgekit.errors import UsageError
+from edgekit.spec import Interpolation, Preprocess, Spec
+from edgekit_converters.sources import _hf_folder as layout
+from edgekit_converters.sources._files import damaged
+from edgekit_converters.sources._hf_offer import Offer, OpenModel
+from edgekit_converters.sources._tensors import match_hints
+from edgekit_converters.sources.base import SourceOptions
 
 _FILTERS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "area"}
 """Pillow's numbers."""
@@ -24,6 +30,56 @@ CONVNEXT_STRETCHED = 384
 
 class Unknown(ValueError):
     """The processor does something that `Preprocess` cannot say."""
+
+
+def offer_for_pictures(opened: OpenModel, task: str) -> Offer:
+    """Read preprocessing and size of a model that takes photos.
+
+    Args:
+        opened: The model.
+        task: Its task.
+
+    Raises:
+        UsageError: Nothing says the size of its photos.
+        ModelRefused: Its image processor is missing or damaged.
+    """
+    from edgekit_converters.sources._torch_graph import Inputs
+
+    layout.read_json(opened.folder / "preprocessor_config.json")
+    try:
+        processor = opened.transformers.AutoImageProcessor.from_pretrained(
+            opened.folder, trust_remote_code=False, local_files_only=True
+        )
+        raw = processor.to_dict()
+    except Exception as error:
+        raise damaged(
+            opened.folder / "preprocessor_config.json", error, expected="an image processor of transformers"
+        ) from error
+    spec, size, notes = Spec(task), None, ()
+    try:
+        how, size = preprocess_of(raw)
+        spec = spec.replace(preprocess=how)
+    except Unknown as strange:
+        spec = Spec()
+        notes = (f"preprocessor_config.json asks for {strange}: say task and preprocessing in --spec",)
+    shape = _picture_shape(opened.model, size, opened.options)
+    return Offer(spec, Inputs(("pixel_values",), ("pixel_values",), (shape,), ("float32",)), {}, notes)
+
+
+def _picture_shape(model: Any, size: tuple[int, int] | None, options: SourceOptions) -> tuple[int | None, ...]:
+    hint = match_hints(["pixel_values"], options.inputs).get("pixel_values")
+    if hint is not None:
+        return hint.shape
+    if size is None:
+        side = getattr(model.config, "image_size", None)
+        if side is None:
+            raise UsageError(
+                f"{type(model).__name__} does not say the size of its photos",
+                expected="height and width",
+                remedy="pass --input-shape 1,3,224,224",
+            )
+        size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
+    return (1, getattr(model.config, "num_channels", 3), *size)
 
 
 def preprocess_of(raw: Mapping[str, Any]) -> tuple[Preprocess, tuple[int, int] | None]:

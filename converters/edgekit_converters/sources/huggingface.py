@@ -7,30 +7,23 @@ tokenizer and preprocessing; what the user says goes first.
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import MissingExtra, ModelRefused, UsageError
-from edgekit.spec import Spec, TextEncoding
+from edgekit.errors import MissingExtra, ModelRefused
 from edgekit_converters.sources import _hf_folder as layout
 from edgekit_converters.sources._files import damaged, first_line
+from edgekit_converters.sources._hf_offer import Offer, OpenModel
+from edgekit_converters.sources._hf_pictures import offer_for_pictures
+from edgekit_converters.sources._hf_texts import offer_for_texts
 from edgekit_converters.sources._quiet import import_torch, quiet_import
-from edgekit_converters.sources._tensors import match_hints
 from edgekit_converters.sources.base import SourceOptions
 from edgekit_converters.sources.pytorch import PyTorchSource
 
 if TYPE_CHECKING:
     from edgekit_converters.sources._torch_graph import Inputs
-
-TOKENIZER = "tokenizer.json"
-TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-LENGTH = 128
-"""Tokens a sample where neither the user nor the folder says; less for models that take less."""
-FACTORY_REMEDY = "write a factory that builds it and pass it: edgekit convert file.py:build --input-shape …"
 
 # End of the architecture's name -> the class that loads it, and the task that its outputs are for.
 HEADS = {
@@ -45,23 +38,6 @@ HEADS = {
     "ForObjectDetection": ("AutoModelForObjectDetection", "tensors"),
     "Model": ("AutoModel", "tensors"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Offer:
-    """What the folder says, and the inputs that follow from it.
-
-    Attributes:
-        spec: Task, labels, text, preprocessing.
-        inputs: Names, shapes and dtypes to call the model with.
-        files: For the bundle.
-        notes: For the user.
-    """
-
-    spec: Spec
-    inputs: Inputs
-    files: dict[str, bytes]
-    notes: tuple[str, ...] = ()
 
 
 def open_hub(name: str, options: SourceOptions) -> PyTorchSource:
@@ -110,8 +86,11 @@ def open_folder(
     with _silent(transformers):
         config = _config(transformers, encoder, raw)
         model, noted = _load(torch, transformers, auto, encoder, config)
-        read = _pictures if model.main_input_name == "pixel_values" else _texts
-        offer = read(transformers, encoder, model, "text-embedding" if sentence else task, options, sentence)
+        opened = OpenModel(transformers, encoder, model, options)
+        if model.main_input_name == "pixel_values":
+            offer = offer_for_pictures(opened, task)
+        else:
+            offer = offer_for_texts(opened, "text-embedding" if sentence else task, sentence)
     if task.endswith("-classification") and not sentence:
         offer = _classified(offer, raw, config)
     source = PyTorchSource(
@@ -166,7 +145,7 @@ def _head(raw: dict[str, Any], folder: Path) -> tuple[str, str, tuple[str, ...]]
     raise ModelRefused(
         f"{folder.name}/config.json: architecture {architecture!r}",
         expected=f"one that ends in {', '.join(HEADS)}",
-        remedy=FACTORY_REMEDY,
+        remedy=layout.FACTORY,
     )
 
 
@@ -178,14 +157,14 @@ def _config(transformers: Any, folder: Path, raw: dict[str, Any]) -> Any:
             f"{folder.name}/config.json: model_type {kind!r} is not known to transformers "
             f"{transformers.__version__}{own}",
             expected="an architecture of the transformers library",
-            remedy=f"install a newer transformers if it is new there; otherwise {FACTORY_REMEDY}",
+            remedy=f"install a newer transformers if it is new there; otherwise {layout.FACTORY}",
         )
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # dataclass validation raises types of its own
         raise damaged(folder / "config.json", error, expected=f"the configuration of a {kind} model") from error
     if config.is_encoder_decoder:
-        raise ModelRefused(f"{kind} is an encoder-decoder", expected="an encoder or a decoder", remedy=FACTORY_REMEDY)
+        raise ModelRefused(f"{kind} is an encoder-decoder", expected="an encoder or a decoder", remedy=layout.FACTORY)
     if getattr(config, "use_cache", None):
         config.use_cache = False  # a cache is an output that no task takes
     return config
@@ -233,7 +212,7 @@ def _exportable(model: Any, inputs: Inputs, sentence: layout.SentenceModel | Non
     return Exportable(plain, [""] * len(inputs.names))
 
 
-def _classified(offer: _Offer, raw: dict[str, Any], config: Any) -> _Offer:
+def _classified(offer: Offer, raw: dict[str, Any], config: Any) -> Offer:
     """Put the labels in; several labels at once and regression are no choice between classes."""
     kind = getattr(config, "problem_type", None)
     if kind in ("multi_label_classification", "regression") or config.num_labels == 1:
@@ -242,162 +221,3 @@ def _classified(offer: _Offer, raw: dict[str, Any], config: Any) -> _Offer:
         return dataclasses.replace(offer, spec=spec, files={}, notes=(*offer.notes, note))
     labels = layout.class_names(raw.get("id2label") or config.id2label, config.num_labels, "config.json")
     return dataclasses.replace(offer, spec=offer.spec.replace(labels=labels))
-
-
-def _texts(
-    transformers: Any,
-    folder: Path,
-    model: Any,
-    task: str,
-    options: SourceOptions,
-    sentence: layout.SentenceModel | None,
-) -> _Offer:
-    from edgekit_converters.sources._torch_graph import Inputs
-
-    if model.main_input_name != "input_ids":
-        raise ModelRefused(
-            f"{type(model).__name__} takes {model.main_input_name}", expected="text or photos", remedy=FACTORY_REMEDY
-        )
-    tokenizer = _tokenizer(transformers, folder)
-    taken = inspect.signature(model.forward).parameters
-    names = [name for name in TEXT_INPUTS if name in taken and name in tokenizer.model_input_names]
-    length, notes = _length(options, names, model.config, tokenizer, sentence)
-    spec = Spec(task)
-    if sentence:
-        spec = spec.replace(options={"normalize": sentence.normalize})
-    files = {}
-    content = _tokenizer_json(tokenizer)
-    if content is None:
-        notes += (f"{type(tokenizer).__name__} cannot be written as {TOKENIZER}: pass --tokenizer",)
-    else:
-        files[TOKENIZER] = content
-        spec = spec.replace(text=TextEncoding(TOKENIZER, length))
-    shapes = tuple((1, length) for _ in names)
-    return _Offer(spec, Inputs(tuple(names), tuple(names), shapes, ("int64",) * len(names)), files, notes)
-
-
-def _tokenizer(transformers: Any, folder: Path) -> Any:
-    if not any((folder / name).is_file() for name in layout.TOKENIZERS):
-        raise ModelRefused(
-            f"{folder.name} has no tokenizer",
-            expected=" or ".join(layout.TOKENIZERS),
-            remedy="copy the whole folder, or save the tokenizer into it with tokenizer.save_pretrained()",
-        )
-    try:
-        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise ModelRefused(
-            f"{folder.name}: its tokenizer cannot be read: {type(error).__name__}: {first_line(error)}",
-            expected="a tokenizer of the transformers library",
-            remedy="save it again with tokenizer.save_pretrained()",
-        ) from error
-
-
-def _tokenizer_json(tokenizer: Any) -> bytes | None:
-    """The tokenizer as transformers runs it, with its sides of padding and truncation; ``None`` for one in Python."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return None
-    raw = json.loads(backend.to_str())
-    side = {"left": "Left", "right": "Right"}
-    raw["truncation"] = {
-        "direction": side[tokenizer.truncation_side],
-        "max_length": LENGTH,
-        "strategy": "LongestFirst",
-        "stride": 0,
-    }
-    raw["padding"] = None
-    if tokenizer.pad_token is not None:
-        raw["padding"] = {
-            "strategy": {"Fixed": LENGTH},
-            "direction": side[tokenizer.padding_side],
-            "pad_to_multiple_of": None,
-            "pad_id": tokenizer.pad_token_id,
-            "pad_type_id": tokenizer.pad_token_type_id,
-            "pad_token": tokenizer.pad_token,
-        }
-    return json.dumps(raw, ensure_ascii=False).encode()
-
-
-def _length(
-    options: SourceOptions, names: list[str], config: Any, tokenizer: Any, sentence: layout.SentenceModel | None
-) -> tuple[int, tuple[str, ...]]:
-    """Tokens a sample: the user's, the folder's, or `LENGTH`; never more than the model has positions for."""
-    hints = match_hints(names, options.inputs)
-    hinted = {hint.shape[1] for hint in hints.values() if len(hint.shape) == 2 and hint.shape[1]}
-    asked = {size for size in (*hinted, options.max_length) if size is not None}
-    if len(asked) > 1:
-        raise UsageError(f"lengths {sorted(asked)} by --input-shape and --max-length", expected="one length")
-    most = _most_tokens(config, tokenizer)
-    wanted = next(iter(asked), None)
-    if wanted is not None:
-        if wanted < 3 or (most is not None and wanted > most):
-            raise UsageError(f"--max-length {wanted}", expected=f"3 to {most}, which the model was trained with")
-        return wanted, ()
-    usual = (sentence.max_length if sentence else None) or LENGTH
-    length = min(usual, most or usual)
-    return length, (f"texts are cut after {length} tokens; --max-length N for another length",)
-
-
-def _most_tokens(config: Any, tokenizer: Any) -> int | None:
-    """Positions that the model has for tokens; ``None`` where it has no limit."""
-    limits = [tokenizer.model_max_length]
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None:
-        # RoBERTa's family counts positions from the padding token's number on.
-        offset = config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0
-        limits.append(positions - offset)
-    found = min(limits)
-    return int(found) if found < 1_000_000 else None
-
-
-_OFFSET_POSITIONS = ("camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm",
-                     "xlm-roberta", "xlm-roberta-xl", "xmod")  # fmt: skip
-
-
-def _pictures(
-    transformers: Any,
-    folder: Path,
-    model: Any,
-    task: str,
-    options: SourceOptions,
-    _: layout.SentenceModel | None,
-) -> _Offer:
-    from edgekit_converters.sources._hf_pictures import Unknown, preprocess_of
-    from edgekit_converters.sources._torch_graph import Inputs
-
-    layout.read_json(folder / "preprocessor_config.json")
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-        raw = processor.to_dict()
-    except Exception as error:
-        raise damaged(
-            folder / "preprocessor_config.json", error, expected="an image processor of transformers"
-        ) from error
-    spec, size, notes = Spec(task), None, ()
-    try:
-        how, size = preprocess_of(raw)
-        spec = spec.replace(preprocess=how)
-    except Unknown as strange:
-        spec = Spec()
-        notes = (f"preprocessor_config.json asks for {strange}: say task and preprocessing in --spec",)
-    shape = _picture_shape(model, size, options)
-    return _Offer(spec, Inputs(("pixel_values",), ("pixel_values",), (shape,), ("float32",)), {}, notes)
-
-
-def _picture_shape(model: Any, size: tuple[int, int] | None, options: SourceOptions) -> tuple[int | None, ...]:
-    hint = match_hints(["pixel_values"], options.inputs).get("pixel_values")
-    if hint is not None:
-        return hint.shape
-    if size is None:
-        side = getattr(model.config, "image_size", None)
-        if side is None:
-            raise UsageError(
-                f"{type(model).__name__} does not say the size of its photos",
-                expected="height and width",
-                remedy="pass --input-shape 1,3,224,224",
-            )
-        size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
-    return (1, getattr(model.config, "num_channels", 3), *size)

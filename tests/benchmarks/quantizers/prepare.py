@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array, open_engine
+from edgekit.spec import Spec
 from edgekit.tasks import task_for
 from edgekit_converters.api import build_request
 from edgekit_converters.prepare import prepare as read_data
