@@ -72,7 +72,8 @@ def place(image: Array, tensor: TensorSpec, how: Preprocess) -> tuple[Array, Pla
         )
     fill = how.pad_value if how.resize == "letterbox" else 0
     canvas = np.full((*target, image.shape[2]), fill, np.uint8)
-    offset = (_start(size[0], target[0]), _start(size[1], target[1]))
+    starts = [_start(have, want, floor=how.crop_floor) for have, want in zip(size, target, strict=True)]
+    offset = (starts[0], starts[1])
     source = tuple(slice(max(0, -o), max(0, -o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     goal = tuple(slice(max(0, o), max(0, o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     canvas[goal] = image[source]
@@ -191,6 +192,8 @@ def _resized(have: tuple[int, ...], target: tuple[int, int], how: Preprocess) ->
     return max(1, int(short * have[0] / have[1])), short
 
 
-def _start(size: int, target: int) -> int:
+def _start(size: int, target: int, *, floor: bool) -> int:
     """Offset that centres ``size`` in ``target``; torchvision rounds a crop's half pixel to even."""
+    if floor and size > target:
+        return -((size - target) // 2)
     return round((target - size) / 2) if size > target else (target - size) // 2

@@ -107,6 +107,7 @@ def preprocess_of(raw: Mapping[str, Any]) -> tuple[Preprocess, tuple[int, int] |
         size=size,
         interpolation=_filter(raw) if resize != "none" else "bilinear",
         crop=crop,
+        crop_floor=crop,
         color="bgr" if raw.get("do_flip_channel_order") else "rgb",
         scale=float(raw.get("rescale_factor") or 1 / 255) if raw.get("do_rescale") else 1.0,
         mean=_numbers(raw["image_mean"]) if raw.get("do_normalize") else (0.0,),

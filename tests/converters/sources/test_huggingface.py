@@ -164,7 +164,7 @@ def test_processors_become_preprocessing() -> None:
     usual = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "resample": 3}
     convnext = {**usual, "size": {"shortest_edge": 224}, "crop_pct": 0.875}
     assert preprocess_of(convnext) == (
-        Preprocess("short-side", (256, 256), "bicubic", crop=True, scale=1 / 255),
+        Preprocess("short-side", (256, 256), "bicubic", crop=True, crop_floor=True, scale=1 / 255),
         (224, 224),
     )
     large = {**usual, "size": {"shortest_edge": 384}, "crop_pct": 0.875}
