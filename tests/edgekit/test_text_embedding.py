@@ -187,7 +187,9 @@ def test_an_artifact_without_numbers_agrees_by_nothing(root: Path) -> None:
     scorer = TextEmbedding(spec(states=False), root).scorer()
     want = np.ones((2, SIZE), np.float32)
     scorer.update({"vectors": want}, {"vectors": want * math.nan}, ["a", "a"])
-    assert scorer.agreement().value == 0.0
+    agreement = scorer.agreement()
+    assert agreement is not None
+    assert agreement.value == 0.0
     assert scorer.metrics() == (
         Proportion(2, 2, "nearest-neighbour accuracy"),
         Proportion(0, 2, "nearest-neighbour accuracy"),

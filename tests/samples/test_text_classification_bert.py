@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--train", folder / "train.tsv", "--test", folder / "test.tsv", "--names", "bad", "good",
         "--epochs", "30", "--max-length", "16", "--learning-rate", "3e-3",
     ]  # fmt: skip
-    done = subprocess.run([sys.executable, *words], check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *map(str, words)], check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "on 64 sentences, 30 epochs" in done.stdout
     assert "test accuracy: 8 of 8 = 100.0 %" in done.stdout

@@ -55,7 +55,8 @@ def offer_for_pictures(opened: OpenModel, task: str) -> Offer:
         raise damaged(
             opened.folder / "preprocessor_config.json", error, expected="an image processor of transformers"
         ) from error
-    spec, size, notes = Spec(task), None, ()
+    spec, size = Spec(task), None
+    notes: tuple[str, ...] = ()
     try:
         how, size = preprocess_of(raw)
         spec = spec.replace(preprocess=how)
