@@ -34,13 +34,15 @@ def convert(
     max_drop: float = 1.0,
     allow_degraded: bool = False,
     trust_pickle: bool = False,
+    max_length: int | None = None,
     name: str | None = None,
 ) -> Bundle:
     """Turn a trained model into a bundle.
 
     Args:
         model: Path of a ``.keras``, ``.h5``, ``.pt2``, ``.onnx``, ``.tflite`` file or a SavedModel folder,
-            ``module:factory``, or a live ``keras.Model`` or ``torch.nn.Module``.
+            ``module:factory``, ``hf:NAME`` or a folder of Hugging Face, or a live ``keras.Model`` or
+            ``torch.nn.Module``.
         output: Folder of the bundle; an older bundle there is replaced in one step.
         to: ``tflite`` and ``onnx``, one or both.
         recipes: ``fp32``, ``fp16``, ``dynamic-int8``, ``int8``, ``mixed``, ``int8-int16``.
@@ -57,6 +59,7 @@ def convert(
         max_drop: Points of accuracy that an integer artifact may lose.
         allow_degraded: Publish artifacts that miss their gate, marked so.
         trust_pickle: Let a pickled PyTorch module run its code in a child process.
+        max_length: Tokens a text of a Hugging Face model; by default what its folder says, else 128.
         name: Name of the artifacts; by default that of the model file.
 
     Returns:

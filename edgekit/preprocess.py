@@ -90,7 +90,8 @@ def placement(have: tuple[int, ...], tensor: TensorSpec, how: Preprocess) -> Pla
     target = tensor.height_width
     size = _resized(have, target, how)
     scale = (size[0] / have[0], size[1] / have[1])
-    return Placement(scale, (_start(size[0], target[0]), _start(size[1], target[1])))
+    starts = [_start(have, want, floor=how.crop_floor) for have, want in zip(size, target, strict=True)]
+    return Placement(scale, (starts[0], starts[1]))
 
 
 def reducible(how: Preprocess) -> bool:
@@ -209,6 +210,8 @@ def _resized(have: tuple[int, ...], target: tuple[int, int], how: Preprocess) ->
     return max(1, int(short * have[0] / have[1])), short
 
 
-def _start(size: int, target: int) -> int:
+def _start(size: int, target: int, *, floor: bool) -> int:
     """Offset that centres ``size`` in ``target``; torchvision rounds a crop's half pixel to even."""
+    if floor and size > target:
+        return -((size - target) // 2)
     return round((target - size) / 2) if size > target else (target - size) // 2

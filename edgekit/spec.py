@@ -98,6 +98,8 @@ class Preprocess:
         antialias: Widen the filter when shrinking, as Pillow and torchvision do; ``False`` samples points, as
             ``tf.image.resize`` and OpenCV do.
         crop: Cut the centre of the input tensor's size out after resizing.
+        crop_floor: Round half a pixel of the crop's place down, as transformers does; otherwise to even, as
+            torchvision does.
         color: Channel order that the model was trained with.
         scale: Factor applied to pixel values 0..255.
         mean: Subtracted per channel after scaling; one number or one a channel.
@@ -110,6 +112,7 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
     crop: bool = False
+    crop_floor: bool = False
     color: Color = "rgb"
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)

@@ -12,7 +12,7 @@ from edgekit_converters.convert import convert as run_conversion
 from edgekit_converters.quantize.effort import Effort
 from edgekit_converters.quantize.recipes import IoType
 from edgekit_converters.request import Request
-from edgekit_converters.sources.base import SourceOptions
+from edgekit_converters.sources import SourceOptions, is_hub_model
 from edgekit_converters.specs import hints_of, parse_hint, partial_spec, read_labels
 
 
@@ -35,18 +35,22 @@ def build_request(
     max_drop: float = 1.0,
     allow_degraded: bool = False,
     trust_pickle: bool = False,
+    max_length: int | None = None,
     name: str | None = None,
 ) -> Request:
     """Build the request of a conversion from what a person typed; arguments as `edgekit.convert`'s."""
     said = partial_spec(preset, spec)
     hints = tuple(parse_hint(shape) for shape in input_shapes) or hints_of(said)
+    length = max_length or (said.text.max_length if said and said.text and is_hub_model(model) else None)
     return Request(
         model=model,
         output=Path(output),
         spec=said,
         targets=tuple(dict.fromkeys(to)),
         recipes=tuple(dict.fromkeys(recipes)),
-        source=SourceOptions(weights=Path(weights) if weights else None, inputs=hints, trust_pickle=trust_pickle),
+        source=SourceOptions(
+            weights=Path(weights) if weights else None, inputs=hints, trust_pickle=trust_pickle, max_length=length
+        ),
         labels=read_labels(labels),
         tokenizer=Path(tokenizer) if tokenizer else None,
         folder=Path(spec).parent if isinstance(spec, (str, Path)) else Path(),

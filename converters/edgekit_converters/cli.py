@@ -32,6 +32,8 @@ Examples:
       --recipe fp32 --recipe int8 --calibration photos/ -o model.bundle
   edgekit convert mynet.py:build --weights mynet.safetensors --input-shape 1,3,224,224 \\
       --preset imagenet --recipe int8 --calibration photos.csv -o mynet.bundle
+  edgekit convert hf:distilbert-base-uncased-finetuned-sst-2-english --max-length 64 \\
+      --recipe dynamic-int8 --eval sentences.tsv -o sentiment.bundle
 """
 
 
@@ -68,6 +70,9 @@ Examples:
     multiple=True,
     metavar="[NAME=]SIZES[:DTYPE]",
     help="Batch first, e.g. 1,3,224,224 or input_ids=1,128:int64; repeatable.",
+)
+@click.option(
+    "--max-length", type=int, metavar="TOKENS", help="Tokens a text of a Hugging Face model; longer ones are cut."
 )
 @click.option(
     "--calibration", metavar="PATH", help="Folder of images, .csv, .npz, .npy, .txt, .tsv, .jsonl or module:function."
@@ -114,9 +119,10 @@ Examples:
 def convert(source: str, output: Path, as_json: bool, **options: Any) -> None:
     """Turn a trained model into a bundle of TFLite and ONNX artifacts.
 
-    SOURCE is a .keras, .h5, .pt2, .onnx or .tflite file, a SavedModel folder, or a PyTorch factory as
-    package.module:function or path/file.py:function. Each artifact is compared with the original on data that was
-    not used for calibration; the bundle is published only if all pass.
+    SOURCE is a .keras, .h5, .pt2, .onnx or .tflite file, a SavedModel folder, a PyTorch factory as
+    package.module:function or path/file.py:function, or a Hugging Face model as hf:NAME or its local folder, which
+    says task, labels and tokenizer itself. Each artifact is compared with the original on data that was not used for
+    calibration; the bundle is published only if all pass.
     """
     from edgekit_converters.api import build_request
     from edgekit_converters.convert import GateMissed

@@ -19,9 +19,9 @@ from pathlib import Path
 from edgekit.atomic import atomic_folder
 from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, file_sha256, write_golden, write_manifest
 from edgekit.engine import FORMAT_SUFFIXES
-from edgekit.errors import DataRefused, QualityError, UsageError
+from edgekit.errors import QualityError, UsageError
 from edgekit.parity import Gate, Parity
-from edgekit.spec import Spec, TextEncoding
+from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
@@ -33,14 +33,13 @@ from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
-from edgekit_converters.specs import complete_spec, wished_layouts
+from edgekit_converters.specs import wished_layouts, written_spec
 from edgekit_converters.store import stack
 from edgekit_converters.targets import Exported, ExportOptions, export
 from edgekit_converters.targets.quiet import quiet
 
-_TOKENIZER = "tokenizer.json"
 _TOOLS = ("ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy", "onnx", "onnxruntime",
-          "opencv-python-headless", "tensorflow", "tf2onnx", "torch")  # fmt: skip
+          "opencv-python-headless", "tensorflow", "tf2onnx", "torch", "transformers")  # fmt: skip
 _REMEDY = "more or better calibration data, another recipe, a larger --max-drop, or --allow-degraded"
 
 
@@ -107,7 +106,8 @@ class _Conversion:
     def run(self) -> Manifest:
         for note in self.source.notes:
             self.stages.note(note)
-        spec = self._spec()
+        request = self.request
+        spec = self._with_files(written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder))
         self.task: Task = task_for(spec, self.folder)
         self.data: Prepared = prepare(self.request, self.source, self.task, self.stages, self.scratch)
         golden = self.data.golden
@@ -117,19 +117,6 @@ class _Conversion:
         if self.missed:
             raise GateMissed("\n".join(self.missed), manifest)
         return manifest
-
-    def _spec(self) -> Spec:
-        """The spec with the model's inputs and outputs; a tokenizer and what it names are copied into the bundle."""
-        spec = complete_spec(self.request.spec, self.source, self.request.labels)
-        spec = self._with_files(spec)
-        given = self.request.tokenizer
-        if given is None:
-            return spec
-        path = given / _TOKENIZER if given.is_dir() else given
-        if not path.is_file():
-            raise DataRefused(f"--tokenizer {given}: no such file", expected=f"a {_TOKENIZER} or its folder")
-        shutil.copyfile(path, self.folder / _TOKENIZER)
-        return spec.replace(text=TextEncoding(_TOKENIZER, spec.text.max_length if spec.text else 128))
 
     def _with_files(self, spec: Spec) -> Spec:
         """Copy the files that options name into the bundle, where they have plain names."""

@@ -23,7 +23,8 @@ class Request:
     Attributes:
         model: Path, ``module:factory`` or a live model.
         output: Folder of the bundle.
-        spec: What the user said about inputs, preprocessing, task and labels; inputs may be missing.
+        spec: What the user said about inputs, preprocessing, task and labels; inputs may be missing; ``None`` leaves it
+            to the model's files.
         targets: ``tflite``, ``onnx``.
         recipes: Named precisions.
         source: How to open the model.
@@ -41,7 +42,7 @@ class Request:
 
     model: Any
     output: Path
-    spec: Spec
+    spec: Spec | None = None
     targets: tuple[str, ...] = TARGETS
     recipes: tuple[str, ...] = ("fp32",)
     source: SourceOptions = field(default_factory=SourceOptions)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit.errors import DataRefused, SpecRefused, UsageError
 from edgekit.presets import preset
-from edgekit.spec import Layout, Spec, TensorSpec
+from edgekit.spec import Layout, Spec, TensorSpec, TextEncoding
 from edgekit.tasks import task_class
 from edgekit_converters.sources.base import InputHint, Source
+
+TOKENIZER = "tokenizer.json"
 
 
 def parse_hint(text: str | Sequence[int]) -> InputHint:
@@ -31,9 +34,9 @@ def parse_hint(text: str | Sequence[int]) -> InputHint:
     return InputHint(shape, name if separator else None, dtype or None)
 
 
-def hints_of(spec: Spec) -> tuple[InputHint, ...]:
+def hints_of(spec: Spec | None) -> tuple[InputHint, ...]:
     """Input hints from a spec that names its inputs."""
-    return tuple(InputHint(tensor.shape, tensor.name, tensor.dtype) for tensor in spec.inputs)
+    return tuple(InputHint(tensor.shape, tensor.name, tensor.dtype) for tensor in spec.inputs) if spec else ()
 
 
 def read_labels(labels: str | Path | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -51,24 +54,72 @@ def read_labels(labels: str | Path | Sequence[str] | None) -> tuple[str, ...] | 
     return tuple(line.strip() for line in lines)
 
 
-def partial_spec(preset_name: str | None, spec: Spec | str | Path | None) -> Spec:
-    """What the user said: a preset, a TOML file or a spec; nothing means plain tensors."""
+def partial_spec(preset_name: str | None, spec: Spec | str | Path | None) -> Spec | None:
+    """What the user said: a preset, a TOML file or a spec; ``None`` for nothing."""
     if preset_name and spec is not None:
         raise UsageError("both --preset and --spec", expected="one of them")
     if preset_name:
         return preset(preset_name)
     if spec is None:
-        return preset("tensors")
+        return None
     return spec if isinstance(spec, Spec) else Spec.from_toml(Path(spec))
 
 
-def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) -> Spec:
-    """Return the spec with the source's inputs and outputs.
+def written_spec(
+    said: Spec | None, source: Source, labels: tuple[str, ...] | None, tokenizer: Path | None, folder: Path
+) -> Spec:
+    """Complete the spec and write the files that it names, those of the source and the user's tokenizer.
+
+    Args:
+        said: What the user said.
+        source: The open model.
+        labels: The user's class names.
+        tokenizer: The user's ``tokenizer.json`` or its folder.
+        folder: Where the files go.
+
+    Raises:
+        SpecRefused: As `complete_spec`.
+        DataRefused: There is no such tokenizer.
+    """
+    spec = complete_spec(said, source, labels)
+    for name in set(spec.files) & set(source.files):
+        (folder / name).write_bytes(source.files[name])
+    if tokenizer is None:
+        return spec
+    path = tokenizer / TOKENIZER if tokenizer.is_dir() else tokenizer
+    if not path.is_file():
+        raise DataRefused(f"--tokenizer {tokenizer}: no such file", expected=f"a {TOKENIZER} or its folder")
+    shutil.copyfile(path, folder / TOKENIZER)
+    return spec.replace(text=TextEncoding(TOKENIZER, spec.text.max_length if spec.text else 128))
+
+
+def merged(said: Spec | None, offered: Spec | None) -> Spec:
+    """Join what the user said with what the model's files say; what neither says is plain tensors.
+
+    A spec of the user's names the task. What it leaves out comes from the model; options only for the same task.
+    """
+    if said is None or offered is None:
+        return said or offered or Spec()
+    text = said.text or offered.text
+    if said.text and offered.text:  # the user says the length, the model has the tokenizer
+        text = TextEncoding(offered.text.tokenizer, said.text.max_length)
+    same = said.task == offered.task
+    return said.replace(
+        preprocess=said.preprocess or offered.preprocess,
+        text=text,
+        labels=said.labels or offered.labels,
+        options={**(offered.options if same else {}), **said.options},
+    )
+
+
+def complete_spec(said: Spec | None, source: Source, labels: tuple[str, ...] | None) -> Spec:
+    """Return the spec with the source's inputs and outputs, and what its files say where the user was silent.
 
     Raises:
         SpecRefused: The user's inputs are not the model's, or an image task has no image input.
     """
     known = {tensor.name: tensor for tensor in source.inputs}
+    said = merged(said, source.offered)
     for tensor in said.inputs:
         if tensor.name not in known and len(said.inputs) != len(source.inputs):
             raise SpecRefused(
@@ -84,8 +135,10 @@ def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) ->
     return spec
 
 
-def wished_layouts(said: Spec, source: Source) -> dict[str, Layout]:
+def wished_layouts(said: Spec | None, source: Source) -> dict[str, Layout]:
     """Layout that the user's spec asks for, for each image input of the source that it names."""
+    if said is None:
+        return {}
     wishes = {}
     for position, tensor in enumerate(source.inputs):
         wish = _wish(said.inputs, tensor, position)

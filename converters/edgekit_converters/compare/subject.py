@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,18 +14,17 @@ from edgekit.engine import format_of
 from edgekit.errors import DataRefused, EdgeKitError, ModelRefused, UsageError
 from edgekit.isolate import EngineProcess
 from edgekit.parity import Parity
-from edgekit.spec import Spec, TextEncoding
+from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.binding import bind_inputs, bind_outputs
 from edgekit_converters.compare.samples import Answer, answered, golden_samples, read_samples
 from edgekit_converters.measure import bindings
 from edgekit_converters.progress import Stages
 from edgekit_converters.sources import Source, SourceOptions, open_source
-from edgekit_converters.specs import complete_spec, wished_layouts
+from edgekit_converters.specs import wished_layouts, written_spec
 from edgekit_converters.store import SampleStore
 from edgekit_converters.targets import ExportOptions, export
 
-_TOKENIZER = "tokenizer.json"
 _FORMATS = ("tflite", "onnx")
 
 
@@ -51,7 +49,7 @@ class CompareRequest:
     original: Any
     artifact: str | Path
     data: Any = None
-    spec: Spec = field(default_factory=Spec)
+    spec: Spec | None = None
     source: SourceOptions = field(default_factory=SourceOptions)
     labels: tuple[str, ...] | None = None
     tokenizer: Path | None = None
@@ -139,13 +137,7 @@ def opened_subject(request: CompareRequest, stages: Stages, scratch: Path) -> It
 
 def _of_model(request: CompareRequest, source: Source, stages: Stages, scratch: Path) -> Subject:
     path = existing_artifact(request.artifact)
-    spec = complete_spec(request.spec, source, request.labels)
-    if request.tokenizer is not None:
-        given = request.tokenizer / _TOKENIZER if request.tokenizer.is_dir() else request.tokenizer
-        if not given.is_file():
-            raise DataRefused(f"--tokenizer {given}: no such file", expected=f"a {_TOKENIZER} or its folder")
-        shutil.copyfile(given, scratch / _TOKENIZER)
-        spec = spec.replace(text=TextEncoding(_TOKENIZER, spec.text.max_length if spec.text else 128))
+    spec = written_spec(request.spec, source, request.labels, request.tokenizer, scratch)
     task = task_for(spec, scratch)
     with EngineProcess(path) as engine:  # before the work: a file of another model is refused at once
         bind_inputs(spec, engine.inputs, path.name)

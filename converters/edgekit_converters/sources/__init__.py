@@ -12,10 +12,15 @@ from edgekit.errors import UsageError
 from edgekit_converters.sources._files import existing
 from edgekit_converters.sources.base import InputHint, Source, SourceOptions
 
-__all__ = ["InputHint", "Source", "SourceOptions", "open_source"]
+__all__ = ["InputHint", "Source", "SourceOptions", "is_hub_model", "open_source"]
 
 _PLAIN = SourceOptions()
-KINDS = ".keras, .h5, a SavedModel folder, .pt2, package.module:factory, path/file.py:factory, .onnx or .tflite"
+KINDS = (
+    ".keras, .h5, a SavedModel folder, .pt2, package.module:factory, path/file.py:factory, hf:NAME or a folder of "
+    "Hugging Face, .onnx or .tflite"
+)
+HUB = "hf:"
+_HUB_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "modules.json")
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 TORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".bin")
 
@@ -24,9 +29,9 @@ def open_source(source: str | Path | object, options: SourceOptions = _PLAIN) ->
     """Open a trained model.
 
     Args:
-        source: A path, ``package.module:factory``, ``path/file.py:factory``, or a live ``keras.Model`` or
-            ``torch.nn.Module``.
-        options: Weights, input shapes, trust and signature.
+        source: A path, ``package.module:factory``, ``path/file.py:factory``, ``hf:NAME``, or a live ``keras.Model``
+            or ``torch.nn.Module``.
+        options: Weights, input shapes, trust, signature and text length.
 
     Returns:
         The open model; close it, or use it as a context manager.
@@ -36,13 +41,20 @@ def open_source(source: str | Path | object, options: SourceOptions = _PLAIN) ->
         ModelRefused: The model is damaged, unsafe, or not one that can be converted.
         MissingExtra: The framework is not installed.
     """
-    if not isinstance(source, (str, Path)):
-        return _open_live(source, options)
-    if isinstance(source, str) and _names_factory(source):
-        from edgekit_converters.sources.pytorch import open_factory
+    if isinstance(source, str) and source.startswith(HUB):
+        from edgekit_converters.sources.huggingface import open_hub
 
-        return open_factory(source, options)
-    return _open_path(existing(Path(source)), options)
+        _refuse_weights(options, source)
+        return open_hub(source.removeprefix(HUB), options)
+    if isinstance(source, Path) or (isinstance(source, str) and not _names_factory(source)):
+        return _open_path(existing(Path(source)), options)
+    if options.max_length is not None:
+        raise _no_length(options, str(source))
+    if not isinstance(source, str):
+        return _open_live(source, options)
+    from edgekit_converters.sources.pytorch import open_factory
+
+    return open_factory(source, options)
 
 
 def _names_factory(source: str) -> bool:
@@ -75,6 +87,12 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
     suffix = path.suffix.lower()
     if options.weights is not None:
         _refuse_weights(options, path.name)
+    if is_hub_model(path):
+        from edgekit_converters.sources.huggingface import open_folder
+
+        return open_folder(path, options)
+    if options.max_length is not None:
+        raise _no_length(options, path.name)
     if path.is_dir():
         from edgekit_converters.sources.savedmodel import open_saved_model
 
@@ -96,6 +114,25 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
 
         return open_tflite(path, options)
     raise _unknown(path)
+
+
+def is_hub_model(source: object) -> bool:
+    """Whether a source is ``hf:NAME`` or a folder laid out as on the Hugging Face hub, complete or not."""
+    if not isinstance(source, (str, Path)):
+        return False
+    if isinstance(source, str) and source.startswith(HUB):
+        return True
+    path = Path(source)
+    held = any((path / name).is_file() for name in _HUB_FILES)
+    return held and not (path / "saved_model.pb").is_file()
+
+
+def _no_length(options: SourceOptions, what: str) -> UsageError:
+    return UsageError(
+        f"--max-length {options.max_length} for {what}",
+        expected="--max-length only with hf:NAME or a folder of Hugging Face",
+        remedy="say the length with the shapes, e.g. --input-shape input_ids=1,128:int64",
+    )
 
 
 def _refuse_weights(options: SourceOptions, what: str) -> None:

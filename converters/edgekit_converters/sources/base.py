@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import ClassVar
 
 from edgekit.engine import Array, Feeds
-from edgekit.spec import TensorSpec
+from edgekit.spec import Spec, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class SourceOptions:
         inputs: Input shapes and dtypes given by the user.
         trust_pickle: Whether a pickled PyTorch module may run its code (in a child process).
         signature: SavedModel signature; ``None`` means ``serving_default``.
+        max_length: Tokens a sample of a Hugging Face text model; ``None`` means what its folder says.
     """
 
     weights: Path | None = None
     inputs: tuple[InputHint, ...] = field(default=())
     trust_pickle: bool = False
     signature: str | None = None
+    max_length: int | None = None
 
 
 class Source(ABC):
@@ -57,6 +60,9 @@ class Source(ABC):
         parameters: Number of weights.
         size_bytes: Bytes of the files it came from, or of the weights in memory for a live object.
         notes: What was repaired, left out or assumed while opening it; for the user to read.
+        offered: What the model's own files say of task, preprocessing, text and labels, where they say it; what the
+            user says goes first.
+        files: Name in the bundle -> content, of the files that ``offered`` names.
     """
 
     framework: ClassVar[str]
@@ -67,6 +73,8 @@ class Source(ABC):
     parameters: int
     size_bytes: int
     notes: tuple[str, ...] = ()
+    offered: Spec | None = None
+    files: Mapping[str, bytes] = MappingProxyType({})
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array, open_engine
-from edgekit.spec import Spec, TextEncoding
+from edgekit.spec import Spec
 from edgekit.tasks import task_for
 from edgekit_converters.api import build_request
 from edgekit_converters.prepare import prepare as read_data
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.request import Request
-from edgekit_converters.sources import Source, open_source
-from edgekit_converters.specs import complete_spec, wished_layouts
+from edgekit_converters.sources import open_source
+from edgekit_converters.specs import wished_layouts, written_spec
 from edgekit_converters.store import SampleStore
 from edgekit_converters.targets import Exported, ExportOptions, export
 from tests.benchmarks.quantizers.networks import Network, named
@@ -47,16 +46,6 @@ def request_of(network: Network, folder: Path) -> Request:
     return build_request(options.pop("source"), options.pop("output"), **options)
 
 
-def _spec(request: Request, source: Source, folder: Path) -> Spec:
-    """The complete spec; a tokenizer is copied into the folder."""
-    spec = complete_spec(request.spec, source, request.labels)
-    if request.tokenizer is None:
-        return spec
-    given = request.tokenizer
-    shutil.copyfile(given / "tokenizer.json" if given.is_dir() else given, folder / "tokenizer.json")
-    return spec.replace(text=TextEncoding("tokenizer.json", spec.text.max_length if spec.text else 128))
-
-
 def write(network: Network, folder: Path, *, limit: int, varied: int) -> None:
     """Write the workspace.
 
@@ -70,7 +59,7 @@ def write(network: Network, folder: Path, *, limit: int, varied: int) -> None:
     data.mkdir()
     request = request_of(network, data)
     with tempfile.TemporaryDirectory() as scratch, open_source(request.model, request.source) as source:
-        spec = _spec(request, source, folder)
+        spec = written_spec(request.spec, source, request.labels, request.tokenizer, folder)
         prepared = read_data(request, source, task_for(spec, folder), Stages(Silent()), Path(scratch))
         assert prepared.calibration is not None
         wishes = wished_layouts(request.spec, source)
