@@ -75,6 +75,10 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
     suffix = path.suffix.lower()
     if options.weights is not None:
         _refuse_weights(options, path.name)
+    if path.is_dir() and (path / "config.json").is_file():
+        from edgekit_converters.sources.causal_lm import open_causal_lm
+
+        return open_causal_lm(path, options)
     if path.is_dir():
         from edgekit_converters.sources.savedmodel import open_saved_model
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar
 
 from edgekit.engine import Array, Feeds
 from edgekit.spec import TensorSpec
@@ -57,6 +58,7 @@ class Source(ABC):
         parameters: Number of weights.
         size_bytes: Bytes of the files it came from, or of the weights in memory for a live object.
         notes: What was repaired, left out or assumed while opening it; for the user to read.
+        task_options: What the model itself says about its task; options of the user's spec come before.
     """
 
     framework: ClassVar[str]
@@ -67,6 +69,7 @@ class Source(ABC):
     parameters: int
     size_bytes: int
     notes: tuple[str, ...] = ()
+    task_options: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:
