@@ -35,6 +35,7 @@ PRESETS: dict[str, tuple[str, Spec]] = {
         Spec("image-classification", preprocess=Preprocess()),
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
+    "text-generation": ("prompts through a tokenizer.json (--tokenizer) to a decoder", Spec("text-generation")),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),
 }
 

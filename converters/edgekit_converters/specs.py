@@ -74,7 +74,7 @@ def complete_spec(said: Spec, source: Source, labels: tuple[str, ...] | None) ->
             raise SpecRefused(
                 f"the spec's input {tensor.name!r}", expected=f"one of the model's inputs {sorted(known)}"
             )
-    options = {**source.task_options, **said.options}
+    options = {**source.task_options.get(said.task, {}), **said.options}
     spec = said.replace(inputs=source.inputs, outputs=source.outputs, labels=labels or said.labels, options=options)
     if task_class(spec.task).takes == "picture" and not any(tensor.layout for tensor in spec.inputs):
         raise SpecRefused(

@@ -76,9 +76,10 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
     if options.weights is not None:
         _refuse_weights(options, path.name)
     if path.is_dir() and (path / "config.json").is_file():
-        from edgekit_converters.sources.causal_lm import open_causal_lm
+        from edgekit_converters.sources.causal_lm import is_causal_lm, open_causal_lm
 
-        return open_causal_lm(path, options)
+        if is_causal_lm(path):
+            return open_causal_lm(path, options)
     if path.is_dir():
         from edgekit_converters.sources.savedmodel import open_saved_model
 

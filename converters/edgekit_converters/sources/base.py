@@ -58,7 +58,7 @@ class Source(ABC):
         parameters: Number of weights.
         size_bytes: Bytes of the files it came from, or of the weights in memory for a live object.
         notes: What was repaired, left out or assumed while opening it; for the user to read.
-        task_options: What the model itself says about its task; options of the user's spec come before.
+        task_options: Task -> options that the model itself says; those of the user's spec come before.
     """
 
     framework: ClassVar[str]
@@ -69,7 +69,7 @@ class Source(ABC):
     parameters: int
     size_bytes: int
     notes: tuple[str, ...] = ()
-    task_options: Mapping[str, Any] = MappingProxyType({})
+    task_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:

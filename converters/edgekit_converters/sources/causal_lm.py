@@ -9,7 +9,7 @@ of a chunk that is not full, are masked, so a chunk that is written over later n
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ def step_source(model: Any, options: SourceOptions, *, name: str, path: Path | N
     )
     source = PyTorchSource(Exportable(step, inputs.call_names), inputs, name=name, path=None)
     source.path = path
-    source.task_options = end_of_text(model)
+    source.task_options = {"text-generation": end_of_text(model)}
     return source
 
 
