@@ -183,18 +183,15 @@ def test_a_prompt_that_fills_the_context_is_refused_or_loses_its_beginning(llama
     assert list(kept) == tiny_causal_lm.tokenizer().encode(text).ids[-40:]
 
 
-@pytest.mark.parametrize("overflow", ["refuse", "keep-end"])
-def test_ten_megabytes_are_answered_at_once(llama: Opened, overflow: str) -> None:
+def test_ten_megabytes_are_answered_at_once(llama: Opened) -> None:
+    text = "word " * 2_000_000
     begun = time.process_time()
-    try:
-        ids = llama.task.encode({"text": "word " * 2_000_000, "overflow": overflow}).context.ids
-    except DataRefused as error:
-        assert overflow == "refuse"
-        assert "a prompt of 10000000 characters" in error.received
-    else:
-        assert len(ids) == 1  # 64 new tokens leave no room in a context of 48
+    with pytest.raises(DataRefused, match="a prompt of 10000000 characters"):
+        llama.task.encode(text)
+    kept = llama.task.encode({"text": text, "overflow": "keep-end"})
+    assert len(kept.context.ids) == 1  # 64 new tokens leave no room in a context of 48
     assert time.process_time() - begun < 1, "tokenizing all of it takes several seconds"
-    assert len(llama.task.tokens("word " * 2_000_000)) == tiny_causal_lm.SLOTS
+    assert len(llama.task.tokens(text)) == tiny_causal_lm.SLOTS
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -245,13 +242,13 @@ def test_another_graph_or_tokenizer_is_refused(folders: dict[str, Path], llama: 
         task_for(spec.replace(text=None), folders["llama"])
     with pytest.raises(SpecRefused, match="text-generation with ids"):
         task_for(spec.replace(inputs=(TensorSpec("ids", (1, 8), "int64"),)), folders["llama"])
-    with pytest.raises(SpecRefused, match="no outputs|present_NAME"):
+    with pytest.raises(SpecRefused, match="a present_NAME for each past_NAME"):
         task_for(spec.replace(outputs=spec.outputs[:2]), folders["llama"])
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(SpecRefused, match="is not a tokenizer"):
         task_for(spec, tmp_path)
     narrow = (TensorSpec("logits", (None, 4, 200)), *spec.outputs[1:])
-    with pytest.raises(SpecRefused, match="300 for a model of 200|300 tokens for a model of 200"):
+    with pytest.raises(SpecRefused, match="a tokenizer of 300 tokens for a model of 200"):
         task_for(spec.replace(outputs=narrow), folders["llama"])
 
 
