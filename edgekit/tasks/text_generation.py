@@ -189,7 +189,9 @@ class TextGeneration(Task):
         if not isinstance(text, str) or (unknown := set(asked) - set(SETTINGS)):
             received = f"settings {sorted(map(str, unknown))[:8]}" if isinstance(text, str) else f"{item!r:.80}"
             raise DataRefused(received, expected=f"text, and any of {', '.join(SETTINGS)}")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()
+        }
         try:
             return text, replace(self.options, **values)
         except (SpecRefused, TypeError, ValueError) as error:
