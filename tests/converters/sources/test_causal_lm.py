@@ -59,7 +59,8 @@ def test_what_lies_beyond_the_cache_and_in_the_padding_does_not_matter(folder: P
 
 def test_it_answers_batches(folder: Path) -> None:
     with open_source(folder, options(input_ids=(1, 2), past=(1, 8))) as source:
-        zeros = {tensor.name: np.zeros((2, *tensor.shape[1:]), np.float32) for tensor in source.inputs[2:]}  # type: ignore[arg-type]
+        shapes = {tensor.name: (2, *(size or 1 for size in tensor.shape[1:])) for tensor in source.inputs[2:]}
+        zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         ids, position = np.array([[3, 4], [5, 6]]), np.zeros((2, 1), np.int64)
         both = source.run({"input_ids": ids, "position": position, **zeros})["logits"]
         first = {name: array[:1] for name, array in zeros.items()}
