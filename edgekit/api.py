@@ -5,7 +5,7 @@ Both sides are imported when they are called: a board needs no converter, a work
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,12 @@ def convert(
 
 
 def load(
-    bundle: str | Path, *, engine: str | None = None, recipe: str | None = None, threads: int | None = None
+    bundle: str | Path,
+    *,
+    engine: str | None = None,
+    recipe: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Open a bundle for prediction.
 
@@ -83,6 +88,7 @@ def load(
         engine: ``litert``, ``onnxruntime`` or a third party's; by default what fits best here.
         recipe: Named precision; by default the fastest artifact that passed its gate.
         threads: Threads of the engine.
+        options: Options of the task that replace those of the bundle, e.g. ``{"temperature": 0.8}``.
 
     Returns:
         A predictor: ``predictor.predict(item)`` gives a typed result.
@@ -90,4 +96,5 @@ def load(
     Raises:
         EdgeKitError: The bundle is damaged, or nothing in it can run here.
     """
-    return import_module("edgekit_runtimes.predictor").load(bundle, engine=engine, recipe=recipe, threads=threads)
+    loader = import_module("edgekit_runtimes.predictor").load
+    return loader(bundle, engine=engine, recipe=recipe, threads=threads, options=options)

@@ -52,6 +52,7 @@ PRESETS: dict[str, tuple[str, Spec]] = {
         Spec("object-detection", preprocess=Preprocess(color="bgr", scale=1 / 255), options={"head": "fastestdet"}),
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
+    "text-generation": ("prompts through a tokenizer.json (--tokenizer) to a decoder", Spec("text-generation")),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),
 }
 

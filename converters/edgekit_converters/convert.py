@@ -19,7 +19,7 @@ from pathlib import Path
 from edgekit.atomic import atomic_folder
 from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, file_sha256, write_golden, write_manifest
 from edgekit.engine import FORMAT_SUFFIXES
-from edgekit.errors import QualityError, UsageError
+from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import Gate, Parity
 from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for

@@ -76,12 +76,14 @@ def prepare(request: Request, source: Source, task: Task, stages: Stages, scratc
     calibration, evaluation, origin = _datasets(request, task.spec, stages)
     calibration_store = summary = None
     if calibration is not None:
-        calibration_store = _encode(calibration, task, stages, scratch / "calibration", "read calibration data")
+        calibration_store = _encode(
+            calibration, task, source, stages, folder=scratch / "calibration", title="read calibration data"
+        )
         summary = _check(calibration_store, task.spec)
         for note in summary.notes:
             stages.note(note)
     if evaluation is not None:
-        encoded = _encode(evaluation, task, stages, scratch / "evaluation", "read evaluation data")
+        encoded = _encode(evaluation, task, source, stages, folder=scratch / "evaluation", title="read evaluation data")
     else:
         encoded = _made_up(task.spec, scratch / "made-up")
     answered = _with_reference(encoded, source, stages, scratch / "answered")
@@ -113,10 +115,10 @@ def _datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | N
     return kept, aside, "calibration data kept aside"
 
 
-def _encode(data: Dataset, task: Task, stages: Stages, folder: Path, title: str) -> SampleStore:
+def _encode(data: Dataset, task: Task, source: Source, stages: Stages, *, folder: Path, title: str) -> SampleStore:
     store = SampleStore(folder)
     with stages.stage(title, len(data)):
-        for sample in stages.each(data.encoded(task)):
+        for sample in stages.each(data.encoded(task, source.run)):
             store.add(sample)
     return store
 

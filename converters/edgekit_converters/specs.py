@@ -125,7 +125,8 @@ def complete_spec(said: Spec | None, source: Source, labels: tuple[str, ...] | N
             raise SpecRefused(
                 f"the spec's input {tensor.name!r}", expected=f"one of the model's inputs {sorted(known)}"
             )
-    spec = said.replace(inputs=source.inputs, outputs=source.outputs, labels=labels or said.labels)
+    options = {**source.task_options.get(said.task, {}), **said.options}
+    spec = said.replace(inputs=source.inputs, outputs=source.outputs, labels=labels or said.labels, options=options)
     if task_class(spec.task).takes == "picture" and not any(tensor.layout for tensor in spec.inputs):
         raise SpecRefused(
             f"task {spec.task} for a model with inputs {[(t.name, list(t.shape)) for t in source.inputs]}",

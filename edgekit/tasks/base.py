@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
@@ -43,6 +43,14 @@ class Drawable(Protocol):
         Args:
             picture: ``(height, width, 3)`` uint8, RGB, of the input's proportions; it may have been enlarged.
         """
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A task whose result is a text that comes piece by piece."""
+
+    def stream(self, run: Run, feeds: Mapping[str, Array]) -> Generator[str, None, Any]:
+        """Yield the pieces of one input's text; return the result."""
 
 
 class Encoded(dict[str, Array]):
@@ -119,6 +127,17 @@ class Task(ABC):
         Raises:
             DataRefused: The outputs hold NaN, or cannot be those of this task.
         """
+
+    def samples(self, item: Any, run: Run) -> dict[str, Array]:
+        """Turn one item of a data set into input tensors for conversion.
+
+        As `encode`, except for tasks whose model is fed with what it gave before: they ask the original for that.
+
+        Args:
+            item: As for `encode`.
+            run: The original.
+        """
+        return self.encode(item)
 
     def answer(self, run: Run, feeds: Sequence[Mapping[str, Array]]) -> list[Any]:
         """Infer encoded inputs and decode them; tasks that ask the model more than once say how.

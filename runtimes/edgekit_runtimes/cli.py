@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,6 +42,13 @@ _PIPE_WIDTH = 240
 @click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the bundle's task, e.g. temperature=0.8; repeatable.",
+)
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Of standard output; table by default.")
 @click.option("-o", "--output", "outputs", multiple=True, metavar="WHERE", help="See above; repeatable; - by default.")
 @click.option("--draw", type=_BUNDLE, help="Folder for copies of the photos with the result written in.")
@@ -61,6 +68,7 @@ def run(
     threads: int | None,
     batch: int,
     top_k: int | None,
+    options: tuple[str, ...],
     kind: str | None,
     outputs: tuple[str, ...],
     draw: Path | None,
@@ -80,6 +88,7 @@ def run(
       -                                        JPEGs on standard input, or raw RGB: -- '-?raw=640x480'
     For text: sentences, .txt, .tsv or .jsonl files. For rows: name=value,name=value, .csv or .jsonl files.
     For arrays: .npz or .npy.
+    A bundle that generates text prints it while it comes, unless --format or -o is given.
 
     \b
     WHERE:
@@ -99,12 +108,16 @@ def run(
     (1.3 in the worst of 33 photos, 23 in a single pixel); a decision that was nearly a tie can change. Other files,
     and photos that an output shows, are decoded whole.
     """  # noqa: D301  click's mark for a paragraph that is not rewrapped
+    from edgekit.tasks.base import Streams
     from edgekit_runtimes.run import Run
     from edgekit_runtimes.signals import clean_stop
 
     words = _outputs(outputs, kind, draw)
-    with _opened((bundle, *others), engine, recipe, threads) as predictor, clean_stop():
+    named = _named_options(options)
+    with _opened((bundle, *others), engine, recipe, threads, named) as predictor, clean_stop():
         _configure(predictor, top_k, draw)
+        if named and not isinstance(predictor.task, Streams):
+            raise UsageError(f"--option for task {predictor.task.name!r}", expected="a bundle that generates text")
         if fast_decode:
             _decode_fast(predictor)
         live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
@@ -114,19 +127,27 @@ def run(
             raise UsageError("--limit for files", expected="a camera or stream as INPUT")
         with _sinks(words, inputs, kind or "table", predictor.bundle.manifest.name) as (sink, grown):
             job = Run(predictor, sink, threads=threads, batch=batch)
-            if live is None:
+            if live is None and kind is None and not outputs and isinstance(predictor.task, Streams):
+                _aloud(job, inputs)
+            elif live is None:
                 _over_files(job, inputs, grown)
             else:
                 _over_frames(job, live, limit)
     job.finish()
 
 
-def _opened(bundles: Sequence[Path], engine: str | None, recipe: str | None, threads: int | None) -> Predictor:
+def _opened(
+    bundles: Sequence[Path],
+    engine: str | None,
+    recipe: str | None,
+    threads: int | None,
+    options: Mapping[str, Any],
+) -> Predictor:
     """One bundle, or several that answer together; says which artifacts run."""
     from edgekit_runtimes.predictor import load
 
     if len(bundles) == 1:
-        predictor = load(bundles[0], engine=engine, recipe=recipe, threads=threads)
+        predictor = load(bundles[0], engine=engine, recipe=recipe, threads=threads, options=options)
         parts = [predictor]
     else:
         from edgekit_runtimes.combined import load_together
@@ -157,6 +178,37 @@ def _over_files(job: Run, inputs: tuple[str, ...], grown: JsonLinesFile | None) 
         job.over(items)
     except Stopped as stop:
         click.echo(f"stopped by {stop} after {job.done + job.refused} inputs", err=True)
+        raise click.exceptions.Exit(stop.code) from None
+
+
+def _named_options(words: tuple[str, ...]) -> dict[str, Any]:
+    """``temperature=0.8`` as a number, ``stop=["."]`` as a list; what is no JSON is text."""
+    import json
+
+    found = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator or not name:
+            raise UsageError(f"--option {word}", expected="NAME=VALUE, e.g. temperature=0.8")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _aloud(job: Run, inputs: tuple[str, ...]) -> None:
+    """Print generated text while it comes."""
+    from edgekit_runtimes.inputs.items import items_for
+    from edgekit_runtimes.signals import Stopped
+
+    def write(piece: str) -> None:
+        click.echo(piece, nl=False)
+
+    try:
+        job.streamed(items_for(job.predictor.bundle.spec, inputs), write)
+    except Stopped as stop:
+        click.echo(f"\nstopped by {stop} after {job.done + job.refused} inputs", err=True)
         raise click.exceptions.Exit(stop.code) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from edgekit.binding import BoundEngine
 from edgekit.bundle import Artifact, Bundle
 from edgekit.engine import BUILT_IN, Array, Engine, open_engine
-from edgekit.errors import DataRefused
+from edgekit.errors import DataRefused, UsageError
 from edgekit.tasks import Result, Task, task_for
+from edgekit.tasks.base import Streams
 from edgekit_runtimes.choice import open_artifact
 
 
@@ -46,6 +47,26 @@ class Predictor:
         if len(results) != 1:
             raise DataRefused(f"an input of {len(results)} samples", expected="one sample", remedy="use predict_batch")
         return results[0]
+
+    def stream(self, item: Any) -> Generator[str, None, Result]:
+        """Predict on one input and give the result's text piece by piece, as it comes.
+
+        Args:
+            item: A prompt, or a mapping of ``text`` and settings for it, as for `predict`.
+
+        Yields:
+            Pieces of text; together they are the result's.
+
+        Returns:
+            The result.
+
+        Raises:
+            UsageError: The bundle's task does not generate text.
+            DataRefused: The input cannot be used.
+        """
+        if not isinstance(self.task, Streams):
+            raise UsageError(f"stream for task {self.task.name!r}", expected="a bundle that generates text")
+        return self.task.stream(self.runner.run, self.task.encode(item))
 
     def predict_batch(self, items: Iterable[Any]) -> list[Result]:
         """Predict on several inputs at once; an artifact with a fixed batch runs them one after another.
@@ -113,7 +134,12 @@ class Predictor:
 
 
 def load(
-    bundle: str | Path, *, engine: str | None = None, recipe: str | None = None, threads: int | None = None
+    bundle: str | Path,
+    *,
+    engine: str | None = None,
+    recipe: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Predictor:
     """Open a bundle for prediction.
 
@@ -125,12 +151,13 @@ def load(
         recipe: Named precision; by default the fastest artifact that passed its gate, see
             `edgekit_runtimes.choice`.
         threads: Threads of the engine; ``None`` lets it choose.
+        options: Options of the task that replace those of the bundle, e.g. ``{"temperature": 0.8}``.
 
     Raises:
         EdgeKitError: The bundle is damaged, what was asked for is not there, or nothing in it can run here.
     """
     opened = Bundle(bundle, check=False)
     opened.check_files(opened.spec.files)
-    task = task_for(opened.spec, opened.path)
+    task = task_for(opened.spec.replace(options={**opened.spec.options, **(options or {})}), opened.path)
     artifact, runner = open_artifact(opened, engine, recipe, threads)
     return Predictor(opened, artifact, runner, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edgekit.errors import DataRefused, EdgeKitError, PartialFailure
@@ -87,6 +87,25 @@ class Run:
             if self.sink.stopped:
                 outcomes.close()
                 return
+
+    def streamed(self, items: Iterable[Item], write: Callable[[str], None]) -> None:
+        """Answer every input with text that is written while it is generated.
+
+        Args:
+            items: Inputs, in order.
+            write: Takes a piece of text; a line ends each answer.
+        """
+        for item in items:
+            self._streamed(item, write)
+
+    def _streamed(self, item: Item, write: Callable[[str], None]) -> None:
+        try:
+            for piece in self.predictor.stream(item.load()):
+                write(piece)
+            write("\n")
+            self.done += 1
+        except DataRefused as error:
+            self._refused(item.name, error)
 
     def live(self, source: FrameSource, *, limit: int | None = None) -> None:
         """Answer the newest frame of a live source, again and again.

@@ -19,7 +19,9 @@ Answer = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 _BATCH = 16
 
 
-def read_samples(data: Any, task: Task, stages: Stages, folder: Path) -> tuple[SampleStore, str]:
+def read_samples(
+    data: Any, task: Task, stages: Stages, folder: Path, answer: Answer | None = None
+) -> tuple[SampleStore, str]:
     """Encode the user's data, or make up inputs where there is none.
 
     Args:
@@ -27,6 +29,7 @@ def read_samples(data: Any, task: Task, stages: Stages, folder: Path) -> tuple[S
         task: Encodes an item.
         stages: Progress.
         folder: Where to keep them.
+        answer: The original, for tasks whose model is fed with what it gave before.
 
     Returns:
         The samples without answers, and where they come from.
@@ -39,7 +42,7 @@ def read_samples(data: Any, task: Task, stages: Stages, folder: Path) -> tuple[S
         return store, "made-up inputs"
     dataset = open_dataset(data, task.spec)
     with stages.stage("read the data", len(dataset)):
-        for sample in stages.each(dataset.encoded(task)):
+        for sample in stages.each(dataset.encoded(task, answer)):
             store.add(sample)
     return store, dataset.origin
 

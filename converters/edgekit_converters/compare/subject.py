@@ -141,7 +141,7 @@ def _of_model(request: CompareRequest, source: Source, stages: Stages, scratch: 
     task = task_for(spec, scratch)
     with EngineProcess(path) as engine:  # before the work: a file of another model is refused at once
         bind_inputs(spec, engine.inputs, path.name)
-    samples, origin = read_samples(request.data, task, stages, scratch / "samples")
+    samples, origin = read_samples(request.data, task, stages, scratch / "samples", source.run)
     batch = all(tensor.shape and tensor.shape[0] is None for tensor in source.inputs)
     samples = answered(samples, source.run, batch=batch, stages=stages, folder=scratch / "answered")
     reference = _converted(request, source, task, format_of(path), stages=stages, scratch=scratch)
@@ -190,7 +190,7 @@ def _of_bundle(request: CompareRequest, stages: Stages, scratch: Path, stack: Ex
         answer = stack.enter_context(_bound(bundle, stand_in).opened(task.spec)).run
         recorded = stand_in.parity if stand_in is floats.get(kind) else None
         title = f"{stand_in.file} in the original's place"
-        samples, origin = read_samples(request.data, task, stages, scratch / "samples")
+        samples, origin = read_samples(request.data, task, stages, scratch / "samples", answer)
         samples = answered(samples, answer, batch=True, stages=stages, folder=scratch / "answered")
     if kind not in floats:
         stages.note(f"layers are not compared: the bundle has no fp32 {kind} file; convert with --recipe fp32 too")

@@ -9,6 +9,7 @@ from typing import Any
 from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.tasks import Task, context_of
+from edgekit.tasks.base import Run
 from edgekit_converters.store import Stored
 
 REMEDY = "pass a folder, a .csv, .npz, .npy, .txt, .tsv, .jsonl or .json file as --help says, or module:function"
@@ -63,11 +64,19 @@ class Dataset:
             Dataset(lambda: part(True), self._count - kept, self.origin),
         )
 
-    def encoded(self, task: Task) -> Iterator[Stored]:
-        """Encode item by item; the windows of an item follow each other. Raises DataRefused naming a bad item."""
+    def encoded(self, task: Task, run: Run | None = None) -> Iterator[Stored]:
+        """Encode item by item; the windows of an item follow each other.
+
+        Args:
+            task: Encodes.
+            run: The original, for tasks whose model is fed with what it gave before.
+
+        Raises:
+            DataRefused: A bad item, by its name.
+        """
         for item in self:
             try:
-                feeds = task.encode(item.value)
+                feeds = task.encode(item.value) if run is None else task.samples(item.value, run)
             except DataRefused as error:
                 name = item.name
                 received = error.received if name in error.received else f"{name}: {error.received}"

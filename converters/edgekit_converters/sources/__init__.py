@@ -88,9 +88,7 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
     if options.weights is not None:
         _refuse_weights(options, path.name)
     if is_hub_model(path):
-        from edgekit_converters.sources.huggingface import open_folder
-
-        return open_folder(path, options)
+        return _open_hub_folder(path, options)
     if options.max_length is not None:
         raise _no_length(options, path.name)
     if path.is_dir():
@@ -114,6 +112,13 @@ def _open_path(path: Path, options: SourceOptions) -> Source:
 
         return open_tflite(path, options)
     raise _unknown(path)
+
+
+def _open_hub_folder(path: Path, options: SourceOptions) -> Source:
+    from edgekit_converters.sources.causal_lm import is_causal_lm, open_causal_lm
+    from edgekit_converters.sources.huggingface import open_folder
+
+    return open_causal_lm(path, options) if is_causal_lm(path) else open_folder(path, options)
 
 
 def is_hub_model(source: object) -> bool:

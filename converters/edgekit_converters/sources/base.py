@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgekit.engine import Array, Feeds
 from edgekit.spec import Spec, TensorSpec
@@ -63,6 +63,7 @@ class Source(ABC):
         offered: What the model's own files say of task, preprocessing, text and labels, where they say it; what the
             user says goes first.
         files: Name in the bundle -> content, of the files that ``offered`` names.
+        task_options: Task -> options that the model itself says; those of the user's spec come before.
     """
 
     framework: ClassVar[str]
@@ -75,6 +76,7 @@ class Source(ABC):
     notes: tuple[str, ...] = ()
     offered: Spec | None = None
     files: Mapping[str, bytes] = MappingProxyType({})
+    task_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:

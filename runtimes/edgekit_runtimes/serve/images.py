@@ -8,6 +8,7 @@ from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.images import decode_image
 from edgekit.tasks import Task
+from edgekit.tasks.base import Streams
 from edgekit_runtimes.serve.answers import Refusal
 from edgekit_runtimes.serve.inference_protocol import strict_json
 
@@ -35,7 +36,8 @@ def encode_body(task: Task, body: bytes | bytearray, content_type: str, max_pixe
     if task.takes == "text":
         if kind != _JSON:
             raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"text": …}}')
-        return task.encode(_sentence(strict_json(body)))
+        content = strict_json(body)
+        return task.encode(content if isinstance(task, Streams) else _sentence(content))
     if task.takes == "row":
         if kind != _JSON:
             raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"COLUMN": VALUE, …}}')
