@@ -90,8 +90,13 @@ def test_a_model_that_crashes_its_runtime_kills_only_the_child(models: Path, tmp
     data[CONV_INPUT_AT : CONV_INPUT_AT + 4] = b"\xff" * 4
     path = tmp_path / "hostile.tflite"
     path.write_bytes(data)
-    with pytest.raises(ModelRefused, match=r"hostile\.tflite crashed the runtime \(SIGSEGV\)"):
-        EngineProcess(path)
+    # It reads what lies before an array: now and then that can be read, and the file is merely refused.
+    for _ in range(10):
+        with pytest.raises(ModelRefused) as caught:
+            EngineProcess(path)
+        if "hostile.tflite crashed the runtime (SIGSEGV)" in caught.value.received:
+            return
+    pytest.fail(caught.value.received)
 
 
 def test_a_crash_in_the_middle_of_a_run_kills_only_the_child(

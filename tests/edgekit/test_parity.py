@@ -30,7 +30,7 @@ def test_agreement_and_accuracy() -> None:
     want, got = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)
     got[3] = [1, 0, 0, 0]
     parity = measured(want, got, [0, 1, None, 3])
-    assert parity.agreement == Proportion(3, 4)
+    assert parity.agreement == Proportion(3, 4, "top-1 agreement")
     assert parity.metric == Proportion(2, 3)
     assert parity.reference_metric == Proportion(3, 3)
 
