@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from edgekit.errors import SpecRefused
+from edgekit.sound.encoding import SoundEncoding
 
 Options = TypeVar("Options")
 Layout = Literal["NHWC", "NCHW"]
@@ -155,6 +156,7 @@ class Spec:
         outputs: Output tensors, in the source model's order.
         preprocess: For image tasks.
         text: For text tasks.
+        sound: For tasks on sound.
         options: What else the task has to know, as its own options class says (``[options]`` in TOML).
         labels: Class names, index = class.
     """
@@ -164,6 +166,7 @@ class Spec:
     outputs: tuple[TensorSpec, ...] = ()
     preprocess: Preprocess | None = None
     text: TextEncoding | None = None
+    sound: SoundEncoding | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = field(default=None, repr=False)
 
@@ -199,7 +202,7 @@ class Spec:
         """Build a spec from a mapping.
 
         Args:
-            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``inputs``, ``outputs``.
+            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``sound``, ``inputs``, ``outputs``.
             where: File name for messages.
 
         Raises:
@@ -213,6 +216,8 @@ class Spec:
             values["preprocess"] = build(Preprocess, values["preprocess"], f"{where}: preprocess")
         if values.get("text") is not None:
             values["text"] = build(TextEncoding, values["text"], f"{where}: text")
+        if values.get("sound") is not None:
+            values["sound"] = build(SoundEncoding, values["sound"], f"{where}: sound")
         spec: Spec = build(cls, values, where)
         return spec
 
@@ -241,7 +246,7 @@ def build(kind: type[Any], raw: object, where: str) -> Any:
     values = {key: tuple(item) if isinstance(item, list) else item for key, item in raw.items()}
     if kind is TensorSpec and "shape" in values:
         values["shape"] = tuple(None if size in (None, -1) else size for size in values["shape"])
-    if kind is Preprocess:
+    if kind in (Preprocess, SoundEncoding):
         for key in ("mean", "std"):
             number = values.get(key)
             if isinstance(number, (int, float)):

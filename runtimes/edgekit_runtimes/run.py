@@ -93,6 +93,11 @@ class Run:
             limit: Frames to answer; ``None`` goes on until the source is closed, the sink asks for the end, or the
                 source is lost for good.
         """
+        if self.predictor.task.takes == "sound":
+            from edgekit_runtimes.listen import listen
+
+            listen(self, source, limit)
+            return
         begun = self.done + self.refused
         for frame in source:
             self._frame(source, frame)

@@ -2,7 +2,7 @@
 
 | given | samples | labels |
 |---|---|---|
-| folder of images | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside a photo |
+| folder of images or sound | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside |
 | ``.csv`` of files | column ``file``, relative to the CSV | column ``label``: a number, a name, a file |
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
 | ``.txt``, ``.tsv``, ``.jsonl`` | lines; ``text<TAB>label``; ``{"text", "text_pair", "label"}`` | as said |
@@ -18,7 +18,7 @@ from typing import Any
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
-from edgekit_converters.data import arrays, lines, pictures, python
+from edgekit_converters.data import arrays, lines, pictures, python, sounds
 from edgekit_converters.data.dataset import REMEDY, Dataset, Item
 
 __all__ = ["Dataset", "Item", "open_dataset"]
@@ -28,6 +28,7 @@ _ARRAYS: dict[str, Reader] = {".npz": arrays.read, ".npy": arrays.read}
 _READERS: dict[str, dict[str, Reader]] = {
     "picture": {**_ARRAYS, **pictures.READERS},
     "text": {**lines.READERS},
+    "sound": {**_ARRAYS, **sounds.READERS},
     "arrays": {**_ARRAYS, **pictures.READERS, **lines.READERS},
 }
 """What a task takes -> suffix -> reader; the suffix of a folder is ``/``."""

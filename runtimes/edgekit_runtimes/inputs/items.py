@@ -2,6 +2,7 @@
 
 - photos: files, folders with everything below them, and patterns such as ``'photos/*.jpg'``, sorted by name;
 - videos: every frame, in order;
+- sound: files, folders, patterns, and raw samples on standard input, see `edgekit_runtimes.inputs.sounds`;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
 - arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
@@ -13,9 +14,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,25 +23,12 @@ from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
+from edgekit_runtimes.inputs import sounds
 from edgekit_runtimes.inputs.frames import FrameSource
+from edgekit_runtimes.inputs.item import Item, raiser
 from edgekit_runtimes.inputs.open import open_frames
 
 _TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input.
-
-    Attributes:
-        name: What to call it in results and messages.
-        load: Returns what the task takes. Raises DataRefused when that cannot be had.
-        inside: For a file found in a folder, its path in there; otherwise its file name.
-    """
-
-    name: str
-    load: Callable[[], Any]
-    inside: Path | None = None
 
 
 def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
@@ -67,7 +53,7 @@ def _photos(word: str, spec: Spec) -> Iterator[Item]:
         try:
             source = open_frames(word)
         except DataRefused as error:
-            yield Item(word, _raiser(error))
+            yield Item(word, raiser(error))
             return
         yield from _frames(source) if source is not None else [Item(word, lambda: path, Path(path.name))]
 
@@ -81,7 +67,7 @@ def _folder(path: Path) -> Iterator[Item]:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
         refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
-        yield Item(str(path), _raiser(refusal))
+        yield Item(str(path), raiser(refusal))
     for file in files:
         yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
 
@@ -89,7 +75,7 @@ def _folder(path: Path) -> Iterator[Item]:
 def _matching(pattern: str, spec: Spec) -> Iterator[Item]:
     files = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
     if not files:
-        yield Item(pattern, _raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
+        yield Item(pattern, raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
     for file in files:
         yield from _photos(file, spec)
 
@@ -101,7 +87,7 @@ def _frames(source: FrameSource) -> Iterator[Item]:
             for frame in source:
                 yield Item(f"{source.name} frame {frame.number}", lambda frame=frame: frame.picture)  # type: ignore[misc]
         except DataRefused as error:
-            yield Item(source.name, _raiser(error))
+            yield Item(source.name, raiser(error))
 
 
 def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are sentences
@@ -117,7 +103,7 @@ def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are senten
                     where = f"{path} line {number}"
                     yield Item(where, lambda line=line, where=where: parse(line.rstrip("\r\n"), where))  # type: ignore[misc]
     except (OSError, UnicodeDecodeError) as error:
-        yield Item(word, _raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
+        yield Item(word, raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
 
 
 def _plain(line: str, _: str) -> str:
@@ -145,7 +131,7 @@ def _arrays(word: str, spec: Spec) -> Iterator[Item]:
         arrays = _load_arrays(path, spec)
     except (DataRefused, OSError, ValueError, EOFError) as error:
         refusal = error if isinstance(error, DataRefused) else _unreadable(path, error)
-        yield Item(word, _raiser(refusal))
+        yield Item(word, raiser(refusal))
         return
     for sample in range(len(next(iter(arrays.values())))):
         parts = {name: array[sample] for name, array in arrays.items()}
@@ -175,16 +161,10 @@ def _unreadable(path: Path, error: Exception) -> DataRefused:
     return DataRefused(f"{path} cannot be read: {error}", expected=".npz or .npy without pickles")
 
 
-def _raiser(error: DataRefused) -> Callable[[], Any]:
-    def load() -> Any:
-        raise error
-
-    return load
-
-
 _EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
     "picture": _photos,
     "text": _sentences,
+    "sound": sounds.expand,
     "arrays": _arrays,
 }
 """What a task takes -> the items that a word of the command line stands for."""
