@@ -202,7 +202,7 @@ class Spec:
         """Build a spec from a mapping.
 
         Args:
-            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``sound``, ``inputs``, ``outputs``.
+            raw: As the attributes; nested mappings for ``preprocess``, ``text``, ``sound``, ``inputs``, ``outputs``.
             where: File name for messages.
 
         Raises:
