@@ -53,6 +53,8 @@ class Resampler:
         """Results up to the ``end``-th; those of one phase of the filter in one product."""
         first, count = self._given, max(0, end - self._given)
         found = np.empty(count, np.float32)
+        if not count:
+            return found
         views = np.lib.stride_tricks.sliding_window_view(self._buffer, 2 * self._side + 1)
         for turn in range(min(self._up, count)):
             at = (first + turn) * self._down

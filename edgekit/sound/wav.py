@@ -105,13 +105,13 @@ def decoded(data: bytes, form: WavFormat) -> Samples:
         with np.errstate(over="ignore"):  # beyond float32: infinite, and refused
             return np.frombuffer(data, f"<f{form.bits // 8}").astype(np.float32)
     if form.bits == 8:
-        return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+        return (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
     if form.bits == 24:
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
-    scale = np.float32(2 ** (form.bits - 1))
-    return np.frombuffer(data, f"<i{form.bits // 8}").astype(np.float32) / scale
+    whole: Samples = np.frombuffer(data, f"<i{form.bits // 8}").astype(np.float32)
+    return whole / np.float32(2 ** (form.bits - 1))
 
 
 def _header(stream: BinaryIO, name: str, size: int) -> tuple[WavFormat, int, int]:

@@ -1,6 +1,4 @@
-"""Connectionist temporal classification (Graves et al., ICML 2006): frames of scores to tokens, and how far two texts
-are apart.
-"""
+"""Connectionist temporal classification (Graves et al., ICML 2006): frames of scores to tokens; edit distances."""
 
 from __future__ import annotations
 

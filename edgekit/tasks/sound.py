@@ -66,7 +66,7 @@ class SoundTask(Task):
     def _tensor_shape(self) -> tuple[int, ...]:
         """Shape of one window, without the batch; refuses an encoding that does not give the model's numbers."""
         sound, wanted = self.sound, self.tensor.shape[1:]
-        found = (sound.window,)
+        found: tuple[int, ...] = (sound.window,)
         if sound.features != "waveform":
             frames = next((n for n in wanted if n and n not in (1, sound.bins)), None)
             count = frames if sound.short == "frames" and frames else sound.frames(sound.window)

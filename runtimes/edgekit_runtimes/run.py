@@ -94,14 +94,27 @@ class Run:
                 source is lost for good.
         """
         if self.predictor.task.takes == "sound":
-            from edgekit_runtimes.listen import listen
-
-            listen(self, source, limit)
+            self._listen(source, limit)
             return
         begun = self.done + self.refused
         for frame in source:
             self._frame(source, frame)
             if self.sink.stopped or (limit is not None and self.done + self.refused - begun >= limit):
+                return
+
+    def _listen(self, source: FrameSource, limit: int | None) -> None:
+        from edgekit_runtimes.listen import listen
+
+        for count, heard in enumerate(listen(self.predictor, source), 1):
+            if heard.error is not None:
+                self._refused(heard.name, heard.error)
+            elif heard.result is None:
+                self.done += 1
+            else:
+                age = time.monotonic() - heard.captured
+                dropped = source.status.dropped
+                self._answer(Answer(heard.name, heard.result, None, time.time() - age, age, self._rate.tick(), dropped))
+            if self.sink.stopped or count == limit:
                 return
 
     def _frame(self, source: FrameSource, frame: Frame) -> None:

@@ -28,6 +28,8 @@ from edgekit_runtimes.inputs.frames import FrameSource
 from edgekit_runtimes.inputs.item import Item, raiser
 from edgekit_runtimes.inputs.open import open_frames
 
+__all__ = ["Item", "items_for"]
+
 _TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
 
 

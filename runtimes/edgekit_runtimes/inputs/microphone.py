@@ -171,7 +171,7 @@ def open_listening(task: Task, inputs: Sequence[str], *, wait: bool, timeout: fl
     if address.options.pcm not in (None, rate):
         raise UsageError(
             f"{address.name}: {address.options.pcm} samples a second, live", expected=f"{rate}, the model's",
-            remedy=f"let the program that writes resample, or hear every window in turn: -?pcm={address.options.pcm}&every=yes",
+            remedy=f"resample what is written, or hear every window in turn: -?pcm={address.options.pcm}&every=yes",
         )  # fmt: skip
     command = recorder(address.device, rate) if address.kind == "mic" else None
     return LiveSource(

@@ -1,4 +1,4 @@
-"""What `/v1/models/NAME/predict` takes: a picture or a WAV file as the body or as a form's file, or a sentence as JSON."""
+"""What `/v1/models/NAME/predict` takes: a picture or WAV file as the body or as a form's file; a sentence as JSON."""
 
 from __future__ import annotations
 
