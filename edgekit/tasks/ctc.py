@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from edgekit.engine import Array
 
-_MIN_LOG_SHARE = -12.0
-
 
 @dataclass(frozen=True)
 class Path:
@@ -55,47 +53,64 @@ def beam_search(logs: NDArray[np.float64], blank: int, width: int) -> Path:
     """Find the most probable text over all its alignments by prefix beam search, without a language model.
 
     See Hannun et al., First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs,
-    2014. Tokens of a frame whose probability is below ``exp(-12)`` are not tried.
+    2014.
 
     Args:
         logs: ``(frames, tokens)``.
         blank: Number of the blank token.
         width: Prefixes that are kept after each frame.
     """
-    beams: dict[tuple[int, ...], _Beam] = {(): _Beam(0.0, -np.inf, ())}
-    for frame, row in enumerate(logs):
-        # A frame that is blank beyond doubt changes no prefix but its last token's repetition.
-        tried = [int(t) for t in np.flatnonzero(row > _MIN_LOG_SHARE) if t != blank] or [int(row.argmax())]
-        grown: dict[tuple[int, ...], _Beam] = {}
-        for prefix, beam in beams.items():
-            stays = grown.setdefault(prefix, _Beam(-np.inf, -np.inf, beam.frames))
-            stays.blank = float(np.logaddexp(stays.blank, beam.total + row[blank]))
-            if prefix:
-                stays.token = float(np.logaddexp(stays.token, beam.token + row[prefix[-1]]))
-            for token in tried:
-                if token == blank:
-                    continue
-                # The same token again makes a new one only after a blank.
-                before = beam.blank if prefix and prefix[-1] == token else beam.total
-                longer = grown.setdefault((*prefix, token), _Beam(-np.inf, -np.inf, (*beam.frames, frame)))
-                longer.token = float(np.logaddexp(longer.token, before + row[token]))
-        kept = sorted(grown.items(), key=lambda item: (-item[1].total, item[0]))[:width]
-        beams = dict(kept)
-    tokens, best = next(iter(beams.items()))
-    return Path(tokens, best.frames, best.total)
+    prefixes: list[tuple[int, ...]] = [()]
+    frames: list[tuple[int, ...]] = [()]
+    # Logarithms of the probability that a prefix ends in a blank, and in its last token.
+    ends_blank, ends_token = np.zeros(1), np.full(1, -np.inf)
+    for at, row in enumerate(logs):
+        total = np.logaddexp(ends_blank, ends_token)
+        last = np.array([prefix[-1] if prefix else blank for prefix in prefixes])
+        longer = total[:, None] + row
+        # The same token again makes a new one only after a blank.
+        longer[np.arange(len(last)), last] = ends_blank + row[last]
+        longer[:, blank] = -np.inf
+        stays_blank, stays_token = total + row[blank], np.where(last == blank, -np.inf, ends_token + row[last])
+        later = _merged(prefixes, longer, stays_blank, stays_token)
+        heard = [(*frames[later[i]], at) if i in later else frames[i] for i in range(len(frames))]
+        scores = np.concatenate([np.logaddexp(stays_blank, stays_token), longer.ravel()])
+        best = np.argsort(-scores, kind="stable")[:width]
+        best = best[scores[best] > -np.inf]
+        kept, grown = best[best < len(prefixes)], best[best >= len(prefixes)] - len(prefixes)
+        parents, tokens = np.divmod(grown, len(row))
+        ends_blank = np.concatenate([stays_blank[kept], np.full(len(grown), -np.inf)])
+        ends_token = np.concatenate([stays_token[kept], longer.ravel()[grown]])
+        pairs = list(zip(parents.tolist(), tokens.tolist(), strict=True))
+        frames = [*(heard[i] for i in kept), *((*frames[parent], at) for parent, _ in pairs)]
+        prefixes = [*(prefixes[i] for i in kept), *((*prefixes[parent], token) for parent, token in pairs)]
+    totals = np.logaddexp(ends_blank, ends_token)
+    winner = int(totals.argmax())
+    return Path(prefixes[winner], frames[winner], float(totals[winner]))
 
 
-@dataclass
-class _Beam:
-    """Logarithms of the probability that a prefix ends in a blank, and in its last token."""
+def _merged(
+    prefixes: list[tuple[int, ...]],
+    longer: NDArray[np.float64],
+    stays_blank: NDArray[np.float64],
+    stays_token: NDArray[np.float64],
+) -> dict[int, int]:
+    """Where a prefix grows into one that is kept already, add the two.
 
-    blank: float
-    token: float
-    frames: tuple[int, ...]
-
-    @property
-    def total(self) -> float:
-        return float(np.logaddexp(self.blank, self.token))
+    Returns:
+        Prefix -> the one it grew from, where that is the likelier of the two: its last token was heard now.
+    """
+    known = {prefix: number for number, prefix in enumerate(prefixes)}
+    later = {}
+    for number, prefix in enumerate(prefixes):
+        parent = known.get(prefix[:-1]) if prefix else None
+        if parent is not None:
+            grown = longer[parent, prefix[-1]]
+            if grown > np.logaddexp(stays_blank[number], stays_token[number]):
+                later[number] = parent
+            stays_token[number] = np.logaddexp(stays_token[number], grown)
+            longer[parent, prefix[-1]] = -np.inf
+    return later
 
 
 def edits(want: Sequence[Any], got: Sequence[Any]) -> int:

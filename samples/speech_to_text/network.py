@@ -1,17 +1,19 @@
-"""A small convolutional network from log-mel frames to letters, for `edgekit convert network.py:build`."""
+"""A small convolutional network from log-mel frames to words, for `edgekit convert network.py:build`."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-LETTERS = ("<blank>", "|", *"abcdefghijklmnopqrstuvwxyz")
+WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
+TOKENS = ("<blank>", *(f"▁{word}" for word in WORDS))
+"""Pieces as SentencePiece writes them: ``▁`` begins a word. A vocabulary of ten can afford one piece a word."""
 BINS, FRAMES = 40, 400
 WIDTH = 96
 
 
-class Letters(nn.Module):  # type: ignore[misc]
-    """Log-mel ``[batch, 40, frames]`` at 10 ms to scores ``[batch, frames / 4, 28]``."""
+class Recogniser(nn.Module):  # type: ignore[misc]
+    """Log-mel ``[batch, 40, frames]`` at 10 ms to scores ``[batch, frames / 4, 11]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,14 +27,14 @@ class Letters(nn.Module):  # type: ignore[misc]
                 nn.Dropout(0.15),
             ]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv1d(WIDTH, len(LETTERS), 1)
+        self.head = nn.Conv1d(WIDTH, len(TOKENS), 1)
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """Score the letters of each frame of 40 ms."""
+        """Score the words in each frame of 40 ms."""
         scores: torch.Tensor = self.head(self.body(mel)).transpose(1, 2)
         return scores
 
 
-def build() -> Letters:
+def build() -> Recogniser:
     """Make the network."""
-    return Letters()
+    return Recogniser()

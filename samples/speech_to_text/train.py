@@ -3,7 +3,7 @@
 python train.py CLIPS OUT      CLIPS has one subfolder a word, with WAV files of about a second
 
 Sentences are clips of three words joined at random; words of the test are spoken in clips that were never trained on.
-Writes OUT/letters.safetensors, tokens.txt, and calibration/ and test/ with a .txt beside each recording.
+Writes OUT/words.safetensors, tokens.txt, and calibration/ and test/ with a .txt beside each recording.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from edgekit.sound.features import features
 from edgekit.sound.reading import blocks
 from edgekit.sound.wav import write_wav
 from edgekit.spec import Spec
-from samples.speech_to_text.network import LETTERS, Letters, build
+from samples.speech_to_text.network import TOKENS, WORDS, Recogniser, build
 
 STEPS = 700
 BATCH = 16
-WORDS = 3
+SPOKEN = 3
+"""Words of a sentence."""
 SEED = 0
 TEST_SENTENCES, CALIBRATION_SENTENCES = 100, 60
 _MARGIN = 1_600
 
 Clip = tuple[str, NDArray[np.float32]]
-SPEC = Spec.from_toml(Path(__file__).with_name("letters.toml"))
+SPEC = Spec.from_toml(Path(__file__).with_name("words.toml"))
 
 
-def load_clips(folder: Path, leave_out: Sequence[str] = ("silence", "unknown")) -> tuple[list[Clip], list[Clip]]:
-    """Clips to learn from, and every fourth of each word for the test; words in lower case."""
+def load_clips(folder: Path) -> tuple[list[Clip], list[Clip]]:
+    """Clips of the ten words to learn from, and every fourth of each for the test."""
     train: list[Clip] = []
     test: list[Clip] = []
-    for word in sorted({path.parent.name.lower() for path in folder.rglob("*.wav")} - set(leave_out)):
+    for word in WORDS:
         files = sorted(path for path in folder.rglob("*.wav") if path.parent.name.lower() == word)
         for at, path in enumerate(files):
             samples = np.concatenate(list(blocks(path, 16_000)))
@@ -49,7 +50,7 @@ def load_clips(folder: Path, leave_out: Sequence[str] = ("silence", "unknown")) 
 
 def sentence(clips: Sequence[Clip], random: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
     """Join clips with pauses and faint noise, four seconds in all."""
-    chosen = [clips[int(i)] for i in random.integers(0, len(clips), WORDS)]
+    chosen = [clips[int(i)] for i in random.integers(0, len(clips), SPOKEN)]
     parts = []
     for _, samples in chosen:
         parts += [np.zeros(int(random.integers(0, _MARGIN)), np.float32), samples * random.uniform(0.4, 1.0)]
@@ -58,9 +59,9 @@ def sentence(clips: Sequence[Clip], random: np.random.Generator) -> tuple[str, N
     return " ".join(word for word, _ in chosen), (whole / np.abs(whole).max()).astype(np.float32)
 
 
-def train(clips: Sequence[Clip], steps: int) -> Letters:
+def train(clips: Sequence[Clip], steps: int) -> Recogniser:
     """Train on sentences made up as they are needed."""
-    assert SPEC.sound is not None  # noqa: S101  letters.toml has it
+    assert SPEC.sound is not None  # noqa: S101  words.toml has it
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     network, loss = build(), nn.CTCLoss(zero_infinity=True)
@@ -69,7 +70,7 @@ def train(clips: Sequence[Clip], steps: int) -> Letters:
     for step in range(steps):
         said = [sentence(clips, random) for _ in range(BATCH)]
         mel = torch.from_numpy(np.stack([features(samples, SPEC.sound) for _, samples in said]))
-        tokens = [[LETTERS.index("|" if letter == " " else letter) for letter in text] for text, _ in said]
+        tokens = [[1 + WORDS.index(word) for word in text.split()] for text, _ in said]
         scores = network(mel).log_softmax(2).transpose(0, 1)
         lengths = torch.tensor([len(one) for one in tokens])
         targets = torch.tensor([token for one in tokens for token in one])
@@ -101,11 +102,11 @@ def main(clips_folder: Path, folder: Path, steps: int = STEPS) -> None:
     print(f"training on sentences of {len(learned)} clips, {steps} steps of {BATCH}", flush=True)
     network = train(learned, steps)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(network.state_dict(), folder / "letters.safetensors")
-    (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in LETTERS), encoding="utf-8")
+    save_file(network.state_dict(), folder / "words.safetensors")
+    (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in TOKENS), encoding="utf-8")
     write_sentences(folder / "calibration", learned, CALIBRATION_SENTENCES, 1)
     write_sentences(folder / "test", unheard, TEST_SENTENCES, 2)
-    print(f"wrote {folder}/letters.safetensors, tokens.txt, calibration/ and test/")
+    print(f"wrote {folder}/words.safetensors, tokens.txt, calibration/ and test/")
 
 
 if __name__ == "__main__":
