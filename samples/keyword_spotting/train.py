@@ -54,7 +54,8 @@ def find_clips(folder: Path) -> Clips:
     words = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     if len(words) < 2:
         raise SystemExit(f"{folder}: {len(words)} subfolders; expected one for each word, with WAV files")
-    train, test = [], []
+    train: list[tuple[Path, int]] = []
+    test: list[tuple[Path, int]] = []
     for number, word in enumerate(words):
         files = sorted(p for p in (folder / word).rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
         for at, path in enumerate(files):
@@ -65,14 +66,16 @@ def find_clips(folder: Path) -> Clips:
 def hear(path: Path) -> NDArray[np.float32]:
     """A second of a clip."""
     samples = np.concatenate(list(blocks(path, FRONT_END.sample_rate)))[: FRONT_END.window]
-    return np.pad(samples, (0, FRONT_END.window - len(samples)))
+    padded: NDArray[np.float32] = np.pad(samples, (0, FRONT_END.window - len(samples)))
+    return padded
 
 
 def varied(samples: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """Shift a clip by up to a tenth of a second, and add faint noise."""
     moved = np.roll(samples, int(random.integers(-SHIFT, SHIFT + 1)))
     noise = random.standard_normal(len(samples)) * random.uniform(0, 0.05) * np.abs(samples).max()
-    return (moved + noise).astype(np.float32)
+    found: NDArray[np.float32] = (moved + noise).astype(np.float32)
+    return found
 
 
 def encoded(files: Sequence[tuple[Path, int]], copies: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

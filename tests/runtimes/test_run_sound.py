@@ -91,7 +91,7 @@ def test_a_pipe_gives_the_same(spotter: Bundle, recording: Path, edgekit_command
             given = {"input": file.read()} if piped else {"stdin": file}
             done = subprocess.run(
                 [EDGEKIT, "run", spotter.path, "--format", "jsonl", "--", word],
-                check=False, capture_output=True, timeout=120, **given,  # type: ignore[call-overload]
+                check=False, capture_output=True, timeout=120, **given,
             )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert events(done.stdout) == from_file
@@ -127,7 +127,7 @@ def test_a_microphone_is_listened_to_until_ctrl_c(spotter: Bundle, recording: Pa
 
 def test_a_microphone_that_is_not_there(spotter: Bundle, recording: Path, tmp_path: Path) -> None:
     environment = with_recorder(tmp_path, recording)
-    command = [EDGEKIT, "run", spotter.path, "mic:none"]
+    command = [EDGEKIT, "run", str(spotter.path), "mic:none"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 5
     assert "mic:none was lost: arecord: main:831: audio open error" in done.stderr
