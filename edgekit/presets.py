@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekit.errors import UsageError
+from edgekit.sound import encoding as sound
 from edgekit.spec import Preprocess, Spec
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -53,6 +54,19 @@ PRESETS: dict[str, tuple[str, Spec]] = {
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
     "text-generation": ("prompts through a tokenizer.json (--tokenizer) to a decoder", Spec("text-generation")),
+    "mlperf-tiny-kws": (
+        "words in a second of sound at 16 kHz: the 49 x 10 MFCC of tf.signal and MLPerf Tiny",
+        Spec("keyword-spotting", sound=sound.MLPERF_TINY_KWS),
+    ),
+    "librosa-mfcc": (
+        "words in a second of sound at 16 kHz: librosa's 32 x 12 MFCC",
+        Spec("keyword-spotting", sound=sound.LIBROSA_MFCC),
+    ),
+    "ast": ("audio spectrogram transformers: Kaldi's 1024 x 128", Spec("audio-classification", sound=sound.AST)),
+    "wav2vec2": (
+        "speech to text from samples at 16 kHz, 10 s at a time (Wav2Vec2, HuBERT)",
+        Spec("speech-to-text", sound=sound.WAV2VEC2),
+    ),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),
 }
 

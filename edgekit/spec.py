@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from edgekit.errors import SpecRefused
+from edgekit.sound.encoding import SoundEncoding
 from edgekit.table import TableEncoding, table_from_dict, table_to_dict
 
 Options = TypeVar("Options")
@@ -160,6 +161,7 @@ class Spec:
         preprocess: For image tasks.
         text: For text tasks.
         table: For tasks on rows.
+        sound: For tasks on sound.
         options: What else the task has to know, as its own options class says (``[options]`` in TOML).
         labels: Class names, index = class.
     """
@@ -170,6 +172,7 @@ class Spec:
     preprocess: Preprocess | None = None
     text: TextEncoding | None = None
     table: TableEncoding | None = None
+    sound: SoundEncoding | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] | None = field(default=None, repr=False)
 
@@ -207,8 +210,8 @@ class Spec:
         """Build a spec from a mapping.
 
         Args:
-            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``table``, ``inputs`` and
-                ``outputs``.
+            raw: Keys as the attributes; nested mappings for ``preprocess``, ``text``, ``sound``, ``table``, ``inputs``
+                and ``outputs``.
             where: File name for messages.
 
         Raises:
@@ -224,6 +227,8 @@ class Spec:
             values["text"] = build(TextEncoding, values["text"], f"{where}: text")
         if values.get("table") is not None and not isinstance(values["table"], TableEncoding):
             values["table"] = table_from_dict(values["table"], f"{where}: table")
+        if values.get("sound") is not None:
+            values["sound"] = build(SoundEncoding, values["sound"], f"{where}: sound")
         spec: Spec = build(cls, values, where)
         return spec
 
@@ -252,7 +257,7 @@ def build(kind: type[Any], raw: object, where: str) -> Any:
     values = {key: tuple(item) if isinstance(item, list) else item for key, item in raw.items()}
     if kind is TensorSpec and "shape" in values:
         values["shape"] = tuple(None if size in (None, -1) else size for size in values["shape"])
-    if kind is Preprocess:
+    if kind in (Preprocess, SoundEncoding):
         for key in ("mean", "std"):
             number = values.get(key)
             if isinstance(number, (int, float)):

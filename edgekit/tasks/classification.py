@@ -12,6 +12,14 @@ from edgekit.engine import Array
 from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Spec
 
+_CLASSIFICATIONS = (
+    "image-classification",
+    "text-classification",
+    "audio-classification",
+    "keyword-spotting",
+    "tabular-classification",
+)
+
 
 @dataclass(frozen=True)
 class Label:
@@ -135,7 +143,8 @@ def class_number(spec: Spec, raw: Any, where: str) -> int | None:
 
 def deciding_output(spec: Spec) -> str | None:
     """Name of the output whose largest entry is the decision; ``None`` for tasks that decide between no classes."""
-    classifies = ("image-classification", "text-classification", "tabular-classification")
-    if spec.task in classifies or (spec.task == "tensors" and spec.labels):
+    if spec.task == "audio-classification" and spec.options.get("multi_label"):
+        return None
+    if spec.task in _CLASSIFICATIONS or (spec.task == "tensors" and spec.labels):
         return scores_output(spec)
     return None

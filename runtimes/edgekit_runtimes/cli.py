@@ -86,6 +86,8 @@ def run(
       camera:0  csi:0                          USB camera; Raspberry Pi or Jetson camera
       rtsp://HOST/PATH  http://HOST/x.mjpeg    streams; opened again when they are lost
       -                                        JPEGs on standard input, or raw RGB: -- '-?raw=640x480'
+    For sound: .wav (.flac, .mp3, .ogg with the extra "sound") files and folders; mic or mic:DEVICE, live;
+    raw 16-bit samples on standard input: -- '-?pcm=16000'.
     For text: sentences, .txt, .tsv or .jsonl files. For rows: name=value,name=value, .csv or .jsonl files.
     For arrays: .npz or .npy.
     A bundle that generates text prints it while it comes, unless --format or -o is given.
@@ -233,6 +235,10 @@ def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, t
     from edgekit_runtimes.inputs.open import open_frames
     from edgekit_runtimes.inputs.uri import parse
 
+    if predictor.task.takes == "sound":
+        from edgekit_runtimes.inputs.microphone import open_listening
+
+        return open_listening(predictor.task, inputs, wait=wait, timeout=timeout)
     if predictor.task.takes != "picture":
         return None
     for word in inputs:

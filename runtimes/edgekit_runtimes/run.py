@@ -115,10 +115,28 @@ class Run:
             limit: Frames to answer; ``None`` goes on until the source is closed, the sink asks for the end, or the
                 source is lost for good.
         """
+        if self.predictor.task.takes == "sound":
+            self._listen(source, limit)
+            return
         begun = self.done + self.refused
         for frame in source:
             self._frame(source, frame)
             if self.sink.stopped or (limit is not None and self.done + self.refused - begun >= limit):
+                return
+
+    def _listen(self, source: FrameSource, limit: int | None) -> None:
+        from edgekit_runtimes.listen import listen
+
+        for count, heard in enumerate(listen(self.predictor, source), 1):
+            if heard.error is not None:
+                self._refused(heard.name, heard.error)
+            elif heard.result is None:
+                self.done += 1
+            else:
+                age = time.monotonic() - heard.captured
+                dropped = source.status.dropped
+                self._answer(Answer(heard.name, heard.result, None, time.time() - age, age, self._rate.tick(), dropped))
+            if self.sink.stopped or count == limit:
                 return
 
     def _frame(self, source: FrameSource, frame: Frame) -> None:

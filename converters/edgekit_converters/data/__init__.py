@@ -2,7 +2,7 @@
 
 | given | samples | labels |
 |---|---|---|
-| folder of images | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside a photo |
+| folder of images or sound | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside |
 | ``.csv`` of files | column ``file``, relative to the CSV | column ``label``: a number, a name, a file |
 | COCO ``.json`` | its photos, beside it or in ``images`` | their annotations, categories by name |
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
@@ -20,7 +20,7 @@ from typing import Any
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
-from edgekit_converters.data import arrays, coco, lines, pictures, python, rows
+from edgekit_converters.data import arrays, coco, lines, pictures, python, rows, sounds
 from edgekit_converters.data.dataset import REMEDY, Dataset, Item
 
 __all__ = ["Dataset", "Item", "open_dataset"]
@@ -31,6 +31,7 @@ _READERS: dict[str, dict[str, Reader]] = {
     "picture": {**_ARRAYS, **pictures.READERS, ".json": coco.read},
     "text": {**lines.READERS},
     "row": {**rows.READERS},
+    "sound": {**_ARRAYS, **sounds.READERS},
     "arrays": {**_ARRAYS, **pictures.READERS, **lines.READERS},
 }
 """What a task takes -> suffix -> reader; the suffix of a folder is ``/``."""

@@ -2,6 +2,7 @@
 
 - photos: files, folders with everything below them, and patterns such as ``'photos/*.jpg'``, sorted by name;
 - videos: every frame, in order;
+- sound: files, folders, patterns, and raw samples on standard input, see `edgekit_runtimes.inputs.sounds`;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
 - rows: ``name=value,name=value``, or ``.csv``, ``.tsv`` and ``.jsonl`` files with named columns;
@@ -14,9 +15,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,25 +25,14 @@ from edgekit.images import IMAGE_SUFFIXES
 from edgekit.rows import ROW_SUFFIXES, read_rows
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
+from edgekit_runtimes.inputs import sounds
 from edgekit_runtimes.inputs.frames import FrameSource
+from edgekit_runtimes.inputs.item import Item, raiser
 from edgekit_runtimes.inputs.open import open_frames
 
+__all__ = ["Item", "items_for"]
+
 _TEXT_SUFFIXES = (".jsonl", ".tsv", ".txt")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input.
-
-    Attributes:
-        name: What to call it in results and messages.
-        load: Returns what the task takes. Raises DataRefused when that cannot be had.
-        inside: For a file found in a folder, its path in there; otherwise its file name.
-    """
-
-    name: str
-    load: Callable[[], Any]
-    inside: Path | None = None
 
 
 def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
@@ -69,7 +57,7 @@ def _photos(word: str, spec: Spec) -> Iterator[Item]:
         try:
             source = open_frames(word)
         except DataRefused as error:
-            yield Item(word, _raiser(error))
+            yield Item(word, raiser(error))
             return
         yield from _frames(source) if source is not None else [Item(word, lambda: path, Path(path.name))]
 
@@ -83,7 +71,7 @@ def _folder(path: Path) -> Iterator[Item]:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
         refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
-        yield Item(str(path), _raiser(refusal))
+        yield Item(str(path), raiser(refusal))
     for file in files:
         yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
 
@@ -91,7 +79,7 @@ def _folder(path: Path) -> Iterator[Item]:
 def _matching(pattern: str, spec: Spec) -> Iterator[Item]:
     files = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
     if not files:
-        yield Item(pattern, _raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
+        yield Item(pattern, raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
     for file in files:
         yield from _photos(file, spec)
 
@@ -103,7 +91,7 @@ def _frames(source: FrameSource) -> Iterator[Item]:
             for frame in source:
                 yield Item(f"{source.name} frame {frame.number}", lambda frame=frame: frame.picture)  # type: ignore[misc]
         except DataRefused as error:
-            yield Item(source.name, _raiser(error))
+            yield Item(source.name, raiser(error))
 
 
 def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are sentences
@@ -119,7 +107,7 @@ def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are senten
                     where = f"{path} line {number}"
                     yield Item(where, lambda line=line, where=where: parse(line.rstrip("\r\n"), where))  # type: ignore[misc]
     except (OSError, UnicodeDecodeError) as error:
-        yield Item(word, _raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
+        yield Item(word, raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
 
 
 def _plain(line: str, _: str) -> str:
@@ -150,7 +138,7 @@ def _rows(word: str, spec: Spec) -> Iterator[Item]:
         for row in read_rows(path, spec.table.names if spec.table else ()):
             yield Item(row.where, row.load)
     except DataRefused as error:
-        yield Item(word, _raiser(error))
+        yield Item(word, raiser(error))
 
 
 def _arrays(word: str, spec: Spec) -> Iterator[Item]:
@@ -159,7 +147,7 @@ def _arrays(word: str, spec: Spec) -> Iterator[Item]:
         arrays = _load_arrays(path, spec)
     except (DataRefused, OSError, ValueError, EOFError) as error:
         refusal = error if isinstance(error, DataRefused) else _unreadable(path, error)
-        yield Item(word, _raiser(refusal))
+        yield Item(word, raiser(refusal))
         return
     for sample in range(len(next(iter(arrays.values())))):
         parts = {name: array[sample] for name, array in arrays.items()}
@@ -189,17 +177,11 @@ def _unreadable(path: Path, error: Exception) -> DataRefused:
     return DataRefused(f"{path} cannot be read: {error}", expected=".npz or .npy without pickles")
 
 
-def _raiser(error: DataRefused) -> Callable[[], Any]:
-    def load() -> Any:
-        raise error
-
-    return load
-
-
 _EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
     "picture": _photos,
     "text": _sentences,
     "row": _rows,
+    "sound": sounds.expand,
     "arrays": _arrays,
 }
 """What a task takes -> the items that a word of the command line stands for."""

@@ -7,6 +7,7 @@ import stat
 from dataclasses import asdict
 from pathlib import Path
 
+from edgekit.errors import UsageError
 from edgekit_runtimes.inputs.frames import FrameSource
 from edgekit_runtimes.inputs.live import BACKOFF, STALE_SECONDS, Backoff, Capture, LiveSource
 from edgekit_runtimes.inputs.uri import Address, parse, redacted
@@ -62,6 +63,8 @@ def open_frames(
     address = parse(uri)
     if address is None:
         return VideoFile(uri) if Path(uri).suffix.lower() in VIDEO_SUFFIXES and not Path(uri).is_dir() else None
+    if address.kind == "mic" or address.options.pcm is not None:
+        raise UsageError(f"{address.name} for a bundle that takes pictures", expected="a bundle that takes sound")
     if address.kind == "stdin" and (address.options.every or stat.S_ISREG(os.fstat(0).st_mode)):
         from edgekit_runtimes.inputs.pipe import PipeCapture, PipeFrames
 

@@ -27,6 +27,7 @@ class Options:
         every: Each picture of standard input, in order, instead of the newest.
         transport: ``tcp`` or ``udp``.
         frozen: Whether the picture may stand still.
+        pcm: Samples a second of raw sound on standard input: 16-bit little-endian, one channel.
     """
 
     size: tuple[int, int] | None = None
@@ -36,6 +37,7 @@ class Options:
     every: bool = False
     transport: str = "tcp"
     frozen: bool = False
+    pcm: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Address:
     """A word taken apart.
 
     Attributes:
-        kind: ``camera``, ``csi``, ``rtsp``, ``http`` or ``stdin``.
+        kind: ``camera``, ``csi``, ``rtsp``, ``http``, ``mic`` or ``stdin``.
         name: What may be shown: the word without any password.
-        device: Camera number, path of a device, or URL, with its password.
+        device: Camera number, path or ALSA name of a device, or URL, with its password.
         options: What was asked for.
     """
 
@@ -63,10 +65,12 @@ def parse(word: str) -> Address | None:
     """
     name = redacted(word)
     if word.partition("?")[0] == "-":
-        return Address("stdin", "stdin", "-", _options(name, word.partition("?")[2], ("raw", "every")))
+        return Address("stdin", "stdin", "-", _options(name, word.partition("?")[2], ("raw", "pcm", "every")))
     kind = word.partition(":")[0].lower()
     if kind in ("camera", "csi") and ":" in word:
         return _camera(word, kind)
+    if re.fullmatch(r"mic(:.*)?", word, re.DOTALL):
+        return _microphone(word)
     match = _SCHEME.fullmatch(word)
     if match is None:
         return None
@@ -106,6 +110,14 @@ def _camera(word: str, kind: str) -> Address:
     return Address(kind, word, device, _options(word, query, known))
 
 
+def _microphone(word: str) -> Address:
+    device = word.partition(":")[2]
+    # The name becomes an argument of a recorder: it cannot be an option.
+    if word != "mic" and not re.fullmatch(r"[A-Za-z]\w*([:,=.-]\w+)*", device):
+        raise UsageError(f"{word}: {device!r} is no microphone", expected="mic, or mic:DEVICE as arecord -L lists them")
+    return Address("mic", word, device or "default")
+
+
 def _stream(word: str, name: str, kind: str) -> Address:
     url, _, fragment = word.partition("#")
     try:
@@ -139,6 +151,9 @@ def _value(name: str, key: str, value: str) -> object:
     if key in ("size", "raw"):
         if match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value):
             return int(match[1]), int(match[2])
+    elif key == "pcm":
+        if re.fullmatch(r"[1-9]\d{3,5}", value):
+            return int(value)
     elif key == "fps":
         if re.fullmatch(r"\d{1,3}(\.\d+)?", value) and float(value) > 0:
             return float(value)
@@ -153,6 +168,7 @@ def _value(name: str, key: str, value: str) -> object:
 _EXPECTED = {
     "size": "1280x720",
     "raw": "640x480",
+    "pcm": "16000",
     "fps": "30",
     "format": " or ".join(_FORMATS),
     "every": "yes",

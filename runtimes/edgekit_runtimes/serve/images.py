@@ -1,4 +1,4 @@
-"""What `/v1/models/NAME/predict` takes: a picture as the body or as a form's file, or a sentence or a row as JSON."""
+"""What `/v1/models/NAME/predict` takes: a picture or a WAV file, as the body or a form's file; other inputs as JSON."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def encode_body(task: Task, body: bytes | bytearray, content_type: str, max_pixe
         if kind != _JSON:
             raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"COLUMN": VALUE, …}}')
         return task.encode(strict_json(body))
+    if task.takes == "sound":
+        if kind == _JSON:
+            raise Refusal(415, f"a body of type {_JSON}; expected a WAV file, or {_FORM} with one")
+        return task.encode(bytes(_form_file(body, content_type) if kind == _FORM else body))
     if task.takes != "picture":
         raise DataRefused("a bundle that takes tensors", expected="a request to /v2/models/NAME/infer")
     if kind == _JSON:
