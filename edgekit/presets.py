@@ -7,6 +7,7 @@ from edgekit.spec import Preprocess, Spec
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_YOLO = Preprocess("letterbox", antialias=False, scale=1 / 255)
 
 PRESETS: dict[str, tuple[str, Spec]] = {
     "imagenet": (
@@ -33,6 +34,29 @@ PRESETS: dict[str, tuple[str, Spec]] = {
     "raw": (
         "stretched to the input, pixels 0..255 (models that scale inside: EfficientNet, ConvNeXt of Keras)",
         Spec("image-classification", preprocess=Preprocess()),
+    ),
+    "segmentation": (
+        "torchvision's DeepLab, FCN and LR-ASPP, SegFormer: stretched, ImageNet mean and std, a class for each pixel",
+        Spec(
+            "semantic-segmentation",
+            preprocess=Preprocess(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD),
+        ),
+    ),
+    "yolo-seg": (
+        "YOLOv8-seg and later: letterboxed, 0..1, boxes with masks",
+        Spec("instance-segmentation", preprocess=_YOLO, options={"form": "yolo-seg"}),
+    ),
+    "yolo-pose": (
+        "YOLOv8-pose and later: letterboxed, 0..1, people with 17 points",
+        Spec("keypoints", preprocess=_YOLO, options={"form": "yolo-pose", "threshold": 0.25}),
+    ),
+    "movenet": (
+        "MoveNet: letterboxed in black, pixels 0..255, one person with 17 points",
+        Spec(
+            "keypoints",
+            preprocess=Preprocess("letterbox", antialias=False, pad_value=0),
+            options={"form": "points", "order": "yx"},
+        ),
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),

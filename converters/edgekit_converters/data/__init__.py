@@ -4,6 +4,7 @@
 |---|---|---|
 | folder of images | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside a photo |
 | ``.csv`` of files | column ``file``, relative to the CSV | column ``label``: a number, a name, a file |
+| ``.jsonl`` of photos | key ``file``, relative to the file | key ``label``: as the task has it, or a file |
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
 | ``.txt``, ``.tsv``, ``.jsonl`` | lines; ``text<TAB>label``; ``{"text", "text_pair", "label"}`` | as said |
 | ``module:function``, ``file.py:function`` | what it yields: an item, or ``(item, label)`` | the second |
