@@ -57,7 +57,8 @@ def _second_order(maps: Array, x: Array, y: Array) -> Array:
     """Offset to the maximum of the Taylor expansion of the smoothed log heat map (DARK, arXiv:1910.06278)."""
     import cv2
 
-    smooth = np.stack([cv2.GaussianBlur(one, (_DARK_KERNEL, _DARK_KERNEL), 0) for one in maps])
+    kernel = (_DARK_KERNEL, _DARK_KERNEL)
+    smooth = np.stack([cv2.GaussianBlur(one, kernel, 0, borderType=cv2.BORDER_CONSTANT) for one in maps])
     high = smooth.reshape(len(maps), -1).max(axis=1)[:, None, None]
     top = maps.reshape(len(maps), -1).max(axis=1)[:, None, None]
     logs = np.log(np.maximum(smooth * top / np.where(high > 0, high, 1), 1e-10))

@@ -46,7 +46,7 @@ class InstanceTruth:
         else:
             from pycocotools import mask as coco
 
-            found = coco.decode(coco.merge(coco.frPyObjects(self.segmentation, height, width))).astype(bool)
+            found = rle.decode(coco.merge(coco.frPyObjects(self.segmentation, height, width)), self.where)
         if found.shape != (height, width):
             raise DataRefused(
                 f"{self.where}: a mask of {found.shape[1]} x {found.shape[0]}",

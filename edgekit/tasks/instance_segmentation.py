@@ -231,15 +231,13 @@ class InstanceSegmentation(PictureTask):
     def _yolo_photo(self, candidates: Array, prototypes: Array, grid: PhotoGrid) -> Instances:
         masks = self.options.coefficients
         known = 4 + masks + len(self.spec.labels) if self.spec.labels else min(candidates.shape)
-        if candidates.shape[0] != known:
-            candidates = candidates.T
-        if candidates.shape[0] != known or known <= 4 + masks:
+        if known not in candidates.shape or known <= 4 + masks:
             raise DataRefused(
                 f"candidates of shape {list(candidates.shape)}",
                 expected=f"4 + classes + {masks} numbers each",
                 remedy="pass the matching --labels file, or set options.coefficients",
             )
-        classes, scores, boxes, rows = self._kept(candidates)
+        classes, scores, boxes, rows = self._kept(candidates if len(candidates) == known else candidates.T)
         height, width = grid.photo
         corners = grid.points(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
         corners = np.clip(corners, 0, [width, height, width, height])

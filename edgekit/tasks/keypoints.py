@@ -292,10 +292,9 @@ class Keypoints(PictureTask):
         if candidates.ndim != 2:
             raise self._refused(candidates, "(batch, 5 + 3 * points, candidates)")
         points = len(self.spec.labels) if self.spec.labels else (min(candidates.shape) - 5) // 3
-        if candidates.shape[0] != 5 + 3 * points:
-            candidates = candidates.T
-        if points < 1 or candidates.shape[0] != 5 + 3 * points:
+        if points < 1 or 5 + 3 * points not in candidates.shape:
             raise self._refused(candidates, "(batch, 5 + 3 * points, candidates), with a label for each point")
+        candidates = candidates if len(candidates) == 5 + 3 * points else candidates.T
         chosen = candidates[:, candidates[4] >= self.options.threshold]
         centre, size, scores = chosen[:2].T, chosen[2:4].T, chosen[4]
         boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)

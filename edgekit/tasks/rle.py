@@ -46,7 +46,7 @@ def decode(rle: Mapping[str, Any], where: str = "a mask") -> NDArray[np.bool_]:
     except (KeyError, TypeError, ValueError) as error:
         raise DataRefused(f"{where}: {str(rle)[:80]}", expected=_EXPECTED) from error
     if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != height * width:
-        raise DataRefused(f"{where}: runs of {int(runs.sum())} pixels for a mask of {height} x {width}", _EXPECTED)
+        raise DataRefused(f"{where}: runs of {int(runs.sum())} pixels for {height} x {width}", expected=_EXPECTED)
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     mask: NDArray[np.bool_] = flat.reshape(width, height).T
     return mask
