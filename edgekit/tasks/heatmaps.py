@@ -50,7 +50,8 @@ def _slopes(maps: Array, x: Array, y: Array) -> Array:
     across = _neighbour(maps, x + 1, y) - _neighbour(maps, x - 1, y)
     down = _neighbour(maps, x, y + 1) - _neighbour(maps, x, y - 1)
     inside = (x > 1) & (x < columns - 1) & (y > 1) & (y < rows - 1)
-    return np.stack([across, down], axis=1) * inside[:, None]
+    slopes: Array = np.stack([across, down], axis=1) * inside[:, None]
+    return slopes
 
 
 def _second_order(maps: Array, x: Array, y: Array) -> Array:

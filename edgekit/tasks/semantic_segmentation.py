@@ -117,11 +117,11 @@ class SegmentationMap:
         height, width = picture.shape[:2]
         classes = cv2.resize(self.classes, (width, height), interpolation=cv2.INTER_NEAREST)
         shown = [one for one in self.shares if one.name != _BACKGROUND]
-        colors, opacity = np.zeros((256, 3), np.uint8), np.zeros(256, np.float32)
+        colors, tinted = np.zeros((256, 3), np.uint8), np.zeros(256, bool)
         for one in shown:
-            colors[one.index], opacity[one.index] = color_of(one.index), _OPACITY
-        cover = opacity[classes][..., None]
-        canvas = np.rint(picture * (1 - cover) + colors[classes] * cover).astype(np.uint8)
+            colors[one.index], tinted[one.index] = color_of(one.index), True
+        blended = cv2.addWeighted(picture, 1 - _OPACITY, colors[classes], _OPACITY, 0)
+        canvas: Picture = np.where(tinted[classes][..., None], blended, picture)
         draw_legend(canvas, [(f"{one.name} {100 * one.share:.0f} %", color_of(one.index)) for one in shown])
         return canvas
 

@@ -16,7 +16,7 @@ from edgekit.tasks.semantic_segmentation import SegmentationMap, SemanticSegment
 
 
 def test_the_bird_is_found_where_coral_says_it_is(realpack: Path) -> None:
-    """The class map of an integer model; enlarging photo and truth alike must keep the answer."""
+    """The class map of an integer model; a photo twice as large has the same answer at its size."""
     models = realpack / "models" / "ref"
     right = read_label_map(models / "bird_segmentation_mask.bmp")
     photo = read_image(models / "bird_segmentation.bmp")
@@ -26,7 +26,7 @@ def test_the_bird_is_found_where_coral_says_it_is(realpack: Path) -> None:
             "semantic-segmentation",
             (TensorSpec("photo", (1, 513, 513, 3), layout="NHWC"),),
             (TensorSpec("classes", (1, 513, 513), output.dtype),),
-            Preprocess(scale=1 / 128, mean=(1.0,)),
+            Preprocess(interpolation="area", scale=1 / 128, mean=(1.0,)),
         )
         task = task_for(spec)
         assert isinstance(task, SemanticSegmentation)
@@ -36,11 +36,8 @@ def test_the_bird_is_found_where_coral_says_it_is(realpack: Path) -> None:
             feeds = {image.name: task.encode(picture)["photo"]}
             classes = {"classes": engine.run(feeds)[output.name]}
             answers += task.decode(classes, [PictureSize(*picture.shape[:2])])
-    scorer = task.scorer()
-    truth = task.truth(spec, models / "bird_segmentation_mask.bmp", "bird")
-    scorer.add(answers[0], SegmentationMap(np.zeros_like(right)), truth)
-    scores = scorer.metrics()
-    assert scores is not None
+    found, bird = answers[0].classes == 3, right == 3
+    assert (found & bird).sum() / (found | bird).sum() > 0.75
     assert np.mean(answers[0].classes == right) > 0.95
-    assert scores[0].value > 2 * scores[1].value, "an answer without a bird is worth less"
-    assert np.mean(answers[1].classes[::2, ::2] == right) > 0.95
+    assert np.array_equal(answers[1].classes[::2, ::2], answers[0].classes)
+    assert answers[1].classes.shape == (1026, 1026)
