@@ -12,7 +12,7 @@ from torch import Tensor, nn
 DILATIONS = (1, 2, 4, 8, 16)
 
 
-class Norm(nn.Module):
+class Norm(nn.Module):  # type: ignore[misc]
     """Batch normalization and PReLU."""
 
     def __init__(self, channels: int) -> None:
@@ -24,7 +24,7 @@ class Norm(nn.Module):
         return self.act(self.bn(x))
 
 
-class Conv(nn.Module):
+class Conv(nn.Module):  # type: ignore[misc]
     """A convolution that keeps the size, divided by its stride."""
 
     def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
@@ -47,7 +47,7 @@ class ConvNorm(Norm):
         return super().forward(self.conv(x))
 
 
-class Pyramid(nn.Module):
+class Pyramid(nn.Module):  # type: ignore[misc]
     """The efficient spatial pyramid: reduce, dilated convolutions side by side, fused by running sums.
 
     The sums of ever larger dilations remove the grid that dilated convolutions leave (section 3.1 of the paper).
@@ -95,7 +95,7 @@ class Down(Pyramid):
         return self.act(self.bn(self.fused(x)))
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module):  # type: ignore[misc]
     """ESPNet-C: features at a half, a quarter and an eighth of the photo; the photo is fed in again at each."""
 
     def __init__(self, classes: int, p: int, q: int) -> None:
@@ -121,7 +121,7 @@ class Encoder(nn.Module):
         return first, second, self.classifier(third)
 
 
-class ESPNet(nn.Module):
+class ESPNet(nn.Module):  # type: ignore[misc]
     """The encoder and a light decoder that doubles the resolution three times.
 
     Args:

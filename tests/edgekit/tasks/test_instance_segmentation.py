@@ -274,7 +274,8 @@ def test_mask_map50_is_pycocotools() -> None:
     photos = random_photos(30)
     made = yolo()
     scorer = made.scorer()
-    annotations, answers = [], []
+    annotations: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for number, (found, truth) in enumerate(photos):
         scorer.add(found, found, made.truth(made.spec, truth, "photo"))
         for one in truth:

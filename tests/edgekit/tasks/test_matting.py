@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Preprocess, Spec, TensorSpec
 from edgekit.tasks import task_for
 from edgekit.tasks.label_maps import LabelMap
-from edgekit.tasks.matting import Matte, Matting
+from edgekit.tasks.matting import Matte, Matting, MattingScorer
 from edgekit.tasks.picture import PictureSize
 
 
@@ -93,7 +94,7 @@ def test_the_json_form_the_line_and_the_drawing() -> None:
     alpha[:, 30:] = 0.8
     matte = Matte(alpha, name="person")
     raw = matte.to_dict()
-    png = cv2.imdecode(np.frombuffer(base64.b64decode(raw["matte"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    png: Any = cv2.imdecode(np.frombuffer(base64.b64decode(raw["matte"]), np.uint8), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(png, np.rint(alpha * 255))
     assert (raw["height"], raw["width"], raw["person"]) == (40, 60, 0.5)
     assert str(matte) == "person 50.0 %"
@@ -110,10 +111,11 @@ def test_iou_and_mean_absolute_difference_are_the_definitions() -> None:
     for scorer in (by_iou, by_mad):
         scorer.add(want, got, LabelMap.of(right, "truth"))
     foreground = right / np.float32(255) >= 0.5
-    for scorer, name, definition in (
-        (by_iou, "IoU", lambda matte: (matte.mask & foreground).sum() / (matte.mask | foreground).sum()),
-        (by_mad, "mean absolute difference", lambda matte: np.abs(matte.alpha - right / 255).mean()),
-    ):
+    definitions: list[tuple[MattingScorer, str, Callable[[Matte], float]]] = [
+        (by_iou, "IoU", lambda matte: float((matte.mask & foreground).sum() / (matte.mask | foreground).sum())),
+        (by_mad, "mean absolute difference", lambda matte: float(np.abs(matte.alpha - right / 255).mean())),
+    ]
+    for scorer, name, definition in definitions:
         original, artifact = scorer.metrics() or (None, None)
         assert original is not None
         assert artifact is not None

@@ -17,7 +17,7 @@ sides = st.integers(1, 90)
 WAYS: list[tuple[Resize, bool]] = [("stretch", False), ("letterbox", False), ("short-side", True), ("none", True)]
 
 
-def bilinear(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def bilinear(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear samples at places, the edge going on: the textbook formula."""
     rows, columns = plane.shape
     x, y = np.clip(x, 0, columns - 1), np.clip(y, 0, rows - 1)

@@ -16,7 +16,7 @@ masks = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: 
 
 
 @given(masks)
-def test_masks_are_written_and_read_as_coco_does(mask: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_masks_are_written_and_read_as_coco_does(mask: np.ndarray) -> None:
     expected = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     got = rle.encode(mask)
     assert got == {"size": list(expected["size"]), "counts": expected["counts"].decode()}

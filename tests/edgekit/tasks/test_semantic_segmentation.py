@@ -102,7 +102,8 @@ def test_the_json_form_has_shares_and_a_png_of_the_map() -> None:
         {"index": 2, "name": "dog", "share": 0.4},
     ]
     png = np.frombuffer(base64.b64decode(raw["map"]), np.uint8)
-    assert np.array_equal(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), found.classes)
+    written: Any = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(written, found.classes)
     assert (raw["height"], raw["width"]) == (2, 3)
     assert str(found) == "background 60.0 %, dog 40.0 %"
 
