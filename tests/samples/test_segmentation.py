@@ -76,7 +76,7 @@ def test_verify_run_and_the_drawn_picture(
     assert verified.returncode == 0, verified.stderr
     photos = sorted((street / "eval").glob("*.jpg"))
     run = edgekit_command(
-        "run", bundle, street / "eval", "--recipe", "fp32", "--format", "jsonl", "-o", "-", "-o", tmp_path / "drawn"
+        "run", bundle, street / "eval", "--recipe", "fp32", "--format", "jsonl", "-o", "-", "-o", f"{tmp_path}/drawn/"
     )
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
