@@ -18,7 +18,7 @@ from edgekit.tasks.heatmaps import Refine, peaks
 from edgekit.tasks.instance_segmentation import suppressed
 from edgekit.tasks.keypoint_scorer import KeypointMetric, KeypointScorer, KeypointTruth
 from edgekit.tasks.picture import PictureTask
-from edgekit.tasks.planes import PhotoGrid, without_nan
+from edgekit.tasks.planes import PhotoGrid, planes_last, without_nan
 from edgekit.tasks.semantic_segmentation import named_output
 
 Form = Literal["heatmaps", "points", "yolo-pose"]
@@ -51,8 +51,8 @@ class KeypointOptions:
             the softmax, ``none`` the peak.
         cells: For heat maps: ``index``: cell ``k`` stands for ``k`` times the stride, as HRNet, SimpleBaseline and
             their kin are trained; ``centre``: for the centre of its pixels, half a cell further.
-        points_axis: For heat maps: ``first`` or ``last``; ``None`` finds out by the number of points, or takes the
-            smaller of the two sizes.
+        points_axis: For heat maps: ``first`` or ``last``; ``None`` finds out by the number of labels, or
+            by the input's proportions.
         order: For ``points``: which of x and y comes first.
         units: For ``points``: ``shares`` of the input's width and height, or ``pixels`` of the input.
         columns: For ``points``: numbers a point; the third is its score. ``None`` is the size of the last axis.
@@ -264,7 +264,7 @@ class Keypoints(PictureTask):
             return self.options.points_axis == "last"
         if self.spec.labels and (shape[0] == len(self.spec.labels)) != (shape[2] == len(self.spec.labels)):
             return shape[2] == len(self.spec.labels)
-        return shape[2] < shape[0]
+        return planes_last(shape, self.tensor)
 
     def _points(self, numbers: Array, grid: PhotoGrid) -> Poses:
         columns = self.options.columns or numbers.shape[-1]

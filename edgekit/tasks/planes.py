@@ -6,6 +6,7 @@ A plane covers the whole input, whatever its own resolution; places are pixel ce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,25 @@ class PhotoGrid:
             )
         )
         return vertical, horizontal
+
+
+def planes_last(shape: Sequence[int | None], tensor: TensorSpec) -> bool:
+    """Whether planes are counted by the last of three axes: where rows and columns have the input's proportions.
+
+    Args:
+        shape: ``(planes, rows, columns)`` or ``(rows, columns, planes)``.
+        tensor: The input.
+
+    Returns:
+        Where the proportions leave it open, whether the last is smaller than the first.
+    """
+    height, width = tensor.height_width
+    first, middle, last = shape
+    if first and middle and last:
+        fits_first, fits_last = middle * width == last * height, first * width == middle * height
+        if fits_first != fits_last:
+            return fits_last
+    return (last or 0) < (first or 0)
 
 
 def _inside(photo: int, tensor: int, scale: float, offset: int) -> slice:

@@ -19,7 +19,7 @@ from edgekit.spec import Spec
 from edgekit.tasks.base import ResultScorer
 from edgekit.tasks.label_maps import LabelMap, is_mask, mask_beside, png_text
 from edgekit.tasks.picture import PictureTask
-from edgekit.tasks.planes import PhotoGrid, without_nan
+from edgekit.tasks.planes import PhotoGrid, planes_last, without_nan
 
 UNSEEN = 255
 """Class number of pixels that preprocessing cut off, and of none else."""
@@ -39,7 +39,7 @@ class SegmentationOptions:
     Attributes:
         output: Name of the output with the scores or the class map; ``None`` is the first.
         channels: Where the classes are in scores of four dimensions: ``first`` (batch, classes, rows, columns) or
-            ``last``; ``None`` finds out by the number of labels, or takes the smaller of the two sizes.
+            ``last``; ``None`` finds out by the number of labels, or by the input's proportions.
         upsample: ``logits`` resamples the scores of each class bilinearly to the photo's size and then decides, as
             the published models are evaluated; ``map`` decides at the model's resolution and repeats the nearest
             decision, which is faster and leaves steps at edges.
@@ -209,7 +209,7 @@ class SemanticSegmentation(PictureTask):
             )
         if len(fits) == 1:
             return fits[0]
-        return 1 if (sizes[0] or UNSEEN) <= (sizes[1] or UNSEEN) else 3
+        return 3 if planes_last(shape[1:], self.tensor) else 1
 
     def _map(self, output: Array, grid: PhotoGrid) -> NDArray[np.uint8]:
         """Decide for one photo."""

@@ -11,7 +11,7 @@ from edgekit.errors import DataRefused
 from edgekit.preprocess import place, placement
 from edgekit.spec import Preprocess, Resize, TensorSpec
 from edgekit.tasks.picture import PictureSize
-from edgekit.tasks.planes import PhotoGrid, without_nan
+from edgekit.tasks.planes import PhotoGrid, planes_last, without_nan
 
 sides = st.integers(1, 90)
 WAYS: list[tuple[Resize, bool]] = [("stretch", False), ("letterbox", False), ("short-side", True), ("none", True)]
@@ -98,3 +98,20 @@ def test_nan_and_nothing_are_refused() -> None:
         without_nan("scores", np.zeros((1, 0)))
     infinite = np.array([1.0, -np.inf])
     assert without_nan("scores", infinite) is infinite
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [
+        ((17, 16, 24), False),
+        ((16, 24, 17), True),
+        ((21, 8, 12), False),
+        ((150, 8, 12), False),
+        ((8, 12, 150), True),
+        ((3, 10, 10), False),
+        ((10, 10, 3), True),
+        ((None, 8, 12), False),
+    ],
+)
+def test_rows_and_columns_have_the_inputs_proportions(shape: tuple[int | None, ...], last: bool) -> None:
+    assert planes_last(shape, TensorSpec("image", (1, 32, 48, 3), layout="NHWC")) == last
