@@ -105,6 +105,31 @@ def draw_points(canvas: Picture, points: Array, color: Color, edges: Sequence[tu
             cv2.circle(canvas, place, radius, color, cv2.FILLED, cv2.LINE_AA)
 
 
+def draw_legend(canvas: Picture, entries: Sequence[tuple[str, Color]], most: int = 8) -> None:
+    """Draw names beside their colors on a dark band at the upper left, in place.
+
+    Args:
+        canvas: ``(height, width, 3)`` uint8, RGB.
+        entries: Name and color; letters that the font lacks are replaced.
+        most: Entries that are drawn.
+    """
+    import cv2
+
+    if not entries:
+        return
+    font, side = cv2.FONT_HERSHEY_SIMPLEX, max(8, round(min(canvas.shape[:2]) * _SMALL_TEXT_SHARE))
+    scale, texts = cv2.getFontScaleFromHeight(font, side, 1), [drawable(name) for name, _ in entries[:most]]
+    wide = max(cv2.getTextSize(text, font, scale, 1)[0][0] for text in texts)
+    step, margin = side * 7 // 4, side // 2
+    band = canvas[: step * len(texts) + margin, : side + wide + 3 * margin]
+    band[:] = (band * 0.3).astype(np.uint8)
+    for number, (text, (_, color)) in enumerate(zip(texts, entries, strict=False)):
+        top = margin + number * step
+        cv2.rectangle(canvas, (margin, top), (margin + side, top + side), color, cv2.FILLED)
+        at = (2 * margin + side, top + side)
+        cv2.putText(canvas, text, at, font, scale, _BEST, 1, cv2.LINE_AA)
+
+
 def annotate(picture: Picture, lines: Sequence[str]) -> Picture:
     """Return a copy with lines of text on a dark band at the bottom left, in a size that fits the photo.
 

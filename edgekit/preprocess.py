@@ -30,10 +30,12 @@ class Placement:
     Attributes:
         scale: Input pixels per photo pixel, vertical and horizontal.
         offset: Position of the photo's top left corner in the input, pixels; negative when cropped.
+        size: Height and width of the photo after resizing, before crop or padding, input pixels.
     """
 
     scale: tuple[float, float]
     offset: tuple[int, int]
+    size: tuple[int, int]
 
 
 def encode_image(image: Array, tensor: TensorSpec, how: Preprocess) -> Array:
@@ -58,40 +60,41 @@ def place(image: Array, tensor: TensorSpec, how: Preprocess) -> tuple[Array, Pla
         ``(H, W, C)`` uint8 and where the photo lies in it.
     """
     target = tensor.height_width
-    have = image.shape[:2]
-    size = _resized(have, target, how)
-    lies = placement(have, tensor, how)
+    where = placement(image.shape[:2], tensor, how)
+    size, offset = where.size, where.offset
     image = resize(image, size, how.interpolation, antialias=how.antialias)
     if size == target:
-        return image, lies
-    if not how.crop and how.resize != "letterbox":
-        raise SpecRefused(
-            f"a photo of {have[0]} x {have[1]} becomes {size[0]} x {size[1]} by resize = {how.resize!r}",
-            expected=f"the input's {target[0]} x {target[1]}",
-            remedy="set crop = true, or resize = 'stretch' or 'letterbox'",
-        )
+        return image, where
     fill = how.pad_value if how.resize == "letterbox" else 0
     canvas = np.full((*target, image.shape[2]), fill, np.uint8)
-    offset = lies.offset
     source = tuple(slice(max(0, -o), max(0, -o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     goal = tuple(slice(max(0, o), max(0, o) + min(s, t)) for o, s, t in zip(offset, size, target, strict=True))
     canvas[goal] = image[source]
-    return canvas, lies
+    return canvas, where
 
 
 def placement(have: tuple[int, ...], tensor: TensorSpec, how: Preprocess) -> Placement:
-    """Say where a photo of a size comes to lie in the input tensor, without resizing anything.
+    """Return where a photo lies in the input, without touching a pixel.
 
     Args:
         have: Height and width of the photo, in pixels.
         tensor: The input.
         how: The spec's preprocessing.
+
+    Raises:
+        SpecRefused: The photo becomes another size than the input's and is neither cropped nor padded.
     """
     target = tensor.height_width
     size = _resized(have, target, how)
+    if size != target and not how.crop and how.resize != "letterbox":
+        raise SpecRefused(
+            f"a photo of {have[0]} x {have[1]} becomes {size[0]} x {size[1]} by resize = {how.resize!r}",
+            expected=f"the input's {target[0]} x {target[1]}",
+            remedy="set crop = true, or resize = 'stretch' or 'letterbox'",
+        )
     scale = (size[0] / have[0], size[1] / have[1])
     starts = [_start(have, want, floor=how.crop_floor) for have, want in zip(size, target, strict=True)]
-    return Placement(scale, (starts[0], starts[1]))
+    return Placement(scale, (starts[0], starts[1]), size)
 
 
 def reducible(how: Preprocess) -> bool:

@@ -52,6 +52,29 @@ PRESETS: dict[str, tuple[str, Spec]] = {
         "FastestDet: stretched to the input, BGR, 0..1",
         Spec("object-detection", preprocess=Preprocess(color="bgr", scale=1 / 255), options={"head": "fastestdet"}),
     ),
+    "segmentation": (
+        "torchvision's DeepLab, FCN and LR-ASPP, SegFormer: stretched, ImageNet mean and std, a class for each pixel",
+        Spec(
+            "semantic-segmentation",
+            preprocess=Preprocess(scale=1 / 255, mean=_IMAGENET_MEAN, std=_IMAGENET_STD),
+        ),
+    ),
+    "yolo-seg": (
+        "YOLOv8-seg and later: letterboxed, 0..1, boxes with masks",
+        Spec("instance-segmentation", preprocess=_LETTERBOX, options={"form": "yolo-seg"}),
+    ),
+    "yolo-pose": (
+        "YOLOv8-pose and later: letterboxed, 0..1, people with 17 points",
+        Spec("keypoints", preprocess=_LETTERBOX, options={"form": "yolo-pose", "threshold": 0.25}),
+    ),
+    "movenet": (
+        "MoveNet: letterboxed in black, pixels 0..255, one person with 17 points",
+        Spec(
+            "keypoints",
+            preprocess=Preprocess("letterbox", antialias=False, pad_value=0),
+            options={"form": "points", "order": "yx"},
+        ),
+    ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
     "text-generation": ("prompts through a tokenizer.json (--tokenizer) to a decoder", Spec("text-generation")),
     "mlperf-tiny-kws": (

@@ -174,3 +174,24 @@ def test_a_broken_photo_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"not a picture")
     with pytest.raises(DataRefused, match=r"b\.png"):
         list(open_dataset(tmp_path, SPEC).encoded(task_for(SPEC)))
+
+
+def test_photos_in_json_lines_carry_what_the_task_takes_for_truth(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    lines = [{"file": "a.png", "label": [{"points": [[1, 2]]}]}, {"file": "b.png"}]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    first, second = open_dataset(path, Spec("keypoints"))
+    assert (first.name, first.value) == ("a.png", tmp_path / "a.png")
+    assert first.label[0].points.tolist() == [[1, 2]]
+    assert second.label is None
+    for line, message in (
+        ('{"label": 1}', "line 1"),
+        ("{", "line 1"),
+        ('{"file": "c.png"}', "line 1 names c.png, which does not exist"),
+        ('{"file": "a.png", "label": [3]}', "line 1, person 1"),
+    ):
+        path.write_text(line, encoding="utf-8")
+        with pytest.raises(DataRefused, match=message):
+            open_dataset(path, Spec("keypoints"))

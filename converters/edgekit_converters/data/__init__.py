@@ -5,6 +5,7 @@
 | folder of images or sound | sorted | the subfolder, by the spec's labels or in sorted order; or what lies beside |
 | ``.csv`` of files | column ``file``, relative to the CSV | column ``label``: a number, a name, a file |
 | COCO ``.json`` | its photos, beside it or in ``images`` | their annotations, categories by name |
+| ``.jsonl`` of photos | key ``file``, relative to the file | key ``label``: as the task has it, or a file |
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
 | ``.csv``, ``.tsv``, ``.jsonl`` of rows | rows, for tasks on rows | the spec's target column |
 | ``.txt``, ``.tsv``, ``.jsonl`` | lines; ``text<TAB>label``; ``{"text", "text_pair", "label"}`` | as said |

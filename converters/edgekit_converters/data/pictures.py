@@ -1,8 +1,9 @@
-"""Photos: a folder, a CSV of files, one file."""
+"""Photos: a folder, a CSV or JSON lines of files, one file."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,34 @@ def read_csv(path: Path, spec: Spec) -> Dataset:
     return Dataset(lambda: iter(items), len(items), str(path))
 
 
+def read_jsonl(path: Path, spec: Spec) -> Dataset:
+    """JSON lines with ``file``, relative to the file, and ``label`` as the task's truth has it, or as a file."""
+    kind = task_class(spec.task)
+    items = []
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                where = f"{path.name} line {number}"
+                row = _row(line, where)
+                file = path.parent / row["file"]
+                if not file.is_file():
+                    raise DataRefused(f"{where} names {row['file']}, which does not exist", expected="files beside it")
+                label = row.get("label")
+                known = _label(label, path.parent) if isinstance(label, str) else label
+                items.append(Item(row["file"], file, kind.truth(spec, known, where)))
+    return Dataset(lambda: iter(items), len(items), str(path))
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
+        raise DataRefused(f"{where}: {line[:80]}", expected='{"file": …, "label": …}')
+    return row
+
+
 def _label(text: str | None, folder: Path) -> str | Path | None:
     """A label; where it names a file, that file."""
     return folder / text if text and "." in text and (folder / text).is_file() else text
@@ -87,5 +116,6 @@ def _class_index(classes: Sequence[str], spec: Spec, where: str) -> dict[str, in
 READERS: dict[str, Callable[[Path, Spec], Dataset]] = {
     "/": read_folder,
     ".csv": read_csv,
+    ".jsonl": read_jsonl,
     **dict.fromkeys(IMAGE_SUFFIXES, read_one),
 }

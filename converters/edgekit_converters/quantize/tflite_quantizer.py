@@ -20,11 +20,14 @@ from edgekit_converters.quantize.recipes import IoType, Recipe
 from edgekit_converters.quantize.tflite_graph import (
     TFLiteGraph,
     add_metadata,
+    operator_name,
     packed,
     read_flatbuffer_bytes,
     tensor_name,
 )
 from edgekit_converters.quantize.weights import WEIGHT_STEPS, along
+
+_BIAS_INPUT = {"CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 
 
 def quantize_weights(graph: TFLiteGraph, recipe: Recipe) -> bytes:
@@ -143,7 +146,22 @@ def _labelled(graph: TFLiteGraph) -> tuple[bytes, dict[str, str]]:
         for i, tensor in enumerate(subgraph.tensors):
             names[f"s{g}t{i}"] = tensor_name(tensor)
             tensor.name = f"s{g}t{i}"
+        _flatten_biases(model, subgraph)
     return packed(model), names
+
+
+def _flatten_biases(model: Any, subgraph: Any) -> None:
+    """Give biases the one dimension that the operators define.
+
+    litert-torch folds a batch normalization into a transposed convolution as a bias of (1, 1, 1, channels); the
+    quantizer would put a scale for each channel on its first axis, of size 1, and no runtime loads that.
+    """
+    for operator in subgraph.operators:
+        place = _BIAS_INPUT.get(operator_name(model, operator))
+        if place is not None and len(operator.inputs) > place and operator.inputs[place] >= 0:
+            bias = subgraph.tensors[operator.inputs[place]]
+            if bias.buffer and len(bias.shape) > 1 and bias.shape[-1] == np.prod(bias.shape):
+                bias.shape, bias.shapeSignature = [int(bias.shape[-1])], None
 
 
 def _with_names(graph: TFLiteGraph, data: bytes, names: Mapping[str, str], metadata: Mapping[str, bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """What a person names on the command line, one item at a time, as the task takes it.
 
-- photos: files, folders with everything below them, and patterns such as ``'photos/*.jpg'``, sorted by name;
+- photos: files, folders with everything below them but masks that are a data set's truth, and patterns such as
+  ``'photos/*.jpg'``, sorted by name;
 - videos: every frame, in order;
 - sound: files, folders, patterns, and raw samples on standard input, see `edgekit_runtimes.inputs.sounds`;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
@@ -25,6 +26,7 @@ from edgekit.images import IMAGE_SUFFIXES
 from edgekit.rows import ROW_SUFFIXES, read_rows
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
+from edgekit.tasks.picture import PictureTask
 from edgekit_runtimes.inputs import sounds
 from edgekit_runtimes.inputs.frames import FrameSource
 from edgekit_runtimes.inputs.item import Item, raiser
@@ -50,7 +52,7 @@ def items_for(spec: Spec, inputs: Iterable[str]) -> Iterator[Item]:
 def _photos(word: str, spec: Spec) -> Iterator[Item]:
     path = Path(word)
     if path.is_dir():
-        yield from _folder(path)
+        yield from _folder(path, spec)
     elif _is_pattern(word):
         yield from _matching(word, spec)
     else:
@@ -67,8 +69,10 @@ def _is_pattern(word: str) -> bool:
     return any(sign in word for sign in "*?[") and ":" not in word and word[0] != "-" and not os.path.exists(word)
 
 
-def _folder(path: Path) -> Iterator[Item]:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+def _folder(path: Path, spec: Spec) -> Iterator[Item]:
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    kind = task_class(spec.task)
+    files = [file for file in found if not (issubclass(kind, PictureTask) and kind.is_truth(file))]
     if not files:
         refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
         yield Item(str(path), raiser(refusal))

@@ -185,3 +185,19 @@ def test_a_tflite_with_repeated_tensor_names_is_quantized(
     named.write_bytes(packed(model))
     quantize(named, tmp_path / "out.tflite", RECIPES["int8"], pictures(float_file, 24))
     assert relative_l2(answers(tmp_path / "out.tflite"), answers(float_file)) < 8e-2
+
+
+def test_a_bias_of_four_dimensions_is_quantized(
+    float_file: Path, tmp_path: Path, pictures: Pictures, answers: Answers
+) -> None:
+    """As litert-torch folds a batch normalization into a transposed convolution: the bias is (1, 1, 1, channels)."""
+    if float_file.suffix == ".onnx":
+        pytest.skip("ONNX biases have one dimension")
+    model = read_flatbuffer(float_file)
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.name == b"conv_bias":
+            tensor.shape = [1, 1, 1, 16]
+    path = tmp_path / "four.tflite"
+    path.write_bytes(packed(model))
+    quantize(path, tmp_path / "out.tflite", RECIPES["int8"], pictures(float_file, 24))
+    assert relative_l2(answers(tmp_path / "out.tflite"), answers(float_file)) < 8e-2

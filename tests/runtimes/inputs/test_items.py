@@ -85,3 +85,11 @@ def test_arrays_that_do_not_fit_are_told(tmp_path: Path) -> None:
         (item,) = listed(TWO, tmp_path / name)
         with pytest.raises(DataRefused, match=message):
             item.load()
+
+
+def test_label_maps_in_a_folder_of_photos_are_no_inputs(tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png"):
+        (tmp_path / name).write_bytes(b"")
+    for task, expected in (("semantic-segmentation", ["a.png"]), ("image-classification", ["a.png", "a_mask.png"])):
+        found = [Path(item.name).name for item in listed(Spec(task), tmp_path)]
+        assert found == expected
