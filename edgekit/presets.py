@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekit.errors import UsageError
-from edgekit.spec import Preprocess, Spec
+from edgekit.spec import Preprocess, Spec, TextEncoding
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -35,6 +35,14 @@ PRESETS: dict[str, tuple[str, Spec]] = {
         Spec("image-classification", preprocess=Preprocess()),
     ),
     "tokens": ("sentences through a tokenizer.json (--tokenizer)", Spec("text-classification")),
+    "question-answering": (
+        "BERT-family span heads: windows of 384 tokens (--tokenizer)",
+        Spec("question-answering", text=TextEncoding("tokenizer.json", 384)),
+    ),
+    "token-classification": (
+        "BERT-family taggers: windows of 128 tokens (--tokenizer, --labels O, B-PER, …)",
+        Spec("token-classification", text=TextEncoding("tokenizer.json")),
+    ),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),
 }
 

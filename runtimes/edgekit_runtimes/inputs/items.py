@@ -4,6 +4,7 @@
 - videos: every frame, in order;
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
+- questions: ``.jsonl`` (``question``, ``context``) and SQuAD ``.json`` files, see `questions` for those about one text;
 - arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
 """
 
@@ -67,7 +68,7 @@ def _photos(word: str, spec: Spec) -> Iterator[Item]:
         try:
             source = open_frames(word)
         except DataRefused as error:
-            yield Item(word, _raiser(error))
+            yield Item(word, raiser(error))
             return
         yield from _frames(source) if source is not None else [Item(word, lambda: path, Path(path.name))]
 
@@ -81,7 +82,7 @@ def _folder(path: Path) -> Iterator[Item]:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
         refusal = DataRefused(f"{path} holds no photos", expected=f"files ending in {', '.join(IMAGE_SUFFIXES)}")
-        yield Item(str(path), _raiser(refusal))
+        yield Item(str(path), raiser(refusal))
     for file in files:
         yield Item(str(file), lambda file=file: file, file.relative_to(path))  # type: ignore[misc]
 
@@ -89,7 +90,7 @@ def _folder(path: Path) -> Iterator[Item]:
 def _matching(pattern: str, spec: Spec) -> Iterator[Item]:
     files = sorted(file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file))
     if not files:
-        yield Item(pattern, _raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
+        yield Item(pattern, raiser(DataRefused(f"no file matches {pattern}", expected="photos or videos")))
     for file in files:
         yield from _photos(file, spec)
 
@@ -101,7 +102,7 @@ def _frames(source: FrameSource) -> Iterator[Item]:
             for frame in source:
                 yield Item(f"{source.name} frame {frame.number}", lambda frame=frame: frame.picture)  # type: ignore[misc]
         except DataRefused as error:
-            yield Item(source.name, _raiser(error))
+            yield Item(source.name, raiser(error))
 
 
 def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are sentences
@@ -117,7 +118,7 @@ def _sentences(word: str, spec: Spec) -> Iterator[Item]:  # sentences are senten
                     where = f"{path} line {number}"
                     yield Item(where, lambda line=line, where=where: parse(line.rstrip("\r\n"), where))  # type: ignore[misc]
     except (OSError, UnicodeDecodeError) as error:
-        yield Item(word, _raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
+        yield Item(word, raiser(DataRefused(f"{path} cannot be read: {error}", expected="UTF-8 text, one a line")))
 
 
 def _plain(line: str, _: str) -> str:
@@ -139,13 +140,19 @@ def _json_text(line: str, where: str) -> str | tuple[str, str]:
     return (row["text"], pair) if isinstance(pair, str) else row["text"]
 
 
+def _questions(word: str, spec: Spec) -> Iterator[Item]:
+    from edgekit_runtimes.inputs.questions import expand
+
+    return expand(word, spec)
+
+
 def _arrays(word: str, spec: Spec) -> Iterator[Item]:
     path = Path(word)
     try:
         arrays = _load_arrays(path, spec)
     except (DataRefused, OSError, ValueError, EOFError) as error:
         refusal = error if isinstance(error, DataRefused) else _unreadable(path, error)
-        yield Item(word, _raiser(refusal))
+        yield Item(word, raiser(refusal))
         return
     for sample in range(len(next(iter(arrays.values())))):
         parts = {name: array[sample] for name, array in arrays.items()}
@@ -175,7 +182,9 @@ def _unreadable(path: Path, error: Exception) -> DataRefused:
     return DataRefused(f"{path} cannot be read: {error}", expected=".npz or .npy without pickles")
 
 
-def _raiser(error: DataRefused) -> Callable[[], Any]:
+def raiser(error: DataRefused) -> Callable[[], Any]:
+    """Return the ``load`` of an item that cannot be had."""
+
     def load() -> Any:
         raise error
 
@@ -185,6 +194,7 @@ def _raiser(error: DataRefused) -> Callable[[], Any]:
 _EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
     "picture": _photos,
     "text": _sentences,
+    "question": _questions,
     "arrays": _arrays,
 }
 """What a task takes -> the items that a word of the command line stands for."""
