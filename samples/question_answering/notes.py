@@ -17,7 +17,9 @@ from typing import Any
 
 LONGEST_ANSWER = 110
 HELD_OUT_EVERY = 4
-_DEFINITION = re.compile(r"^[ \t]+(\w*[A-Za-z]\w*)[ \t]+[-:][ \t]+(\S.*(?:\n(?![ \t]+\w+[ \t]+[-:][ \t])[ \t]+\S.*)*)", re.M)
+_DEFINITION = re.compile(
+    r"^[ \t]+(\w*[A-Za-z]\w*)[ \t]+[-:][ \t]+(\S.*(?:\n(?![ \t]+\w+[ \t]+[-:][ \t])[ \t]+\S.*)*)", re.M
+)
 _COUNT = re.compile(r"Number of (observations|variables)\s*[-:]\s*([\d,]+)", re.I)
 _MEANING = ("What does {} mean?", "What is {}?", "How is {} defined?")
 _NAME = ("Which variable is {}?", "What is the name of {}?")

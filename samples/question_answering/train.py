@@ -32,10 +32,11 @@ from edgekit.spec import Spec, TensorSpec, TextEncoding
 from edgekit.tasks.base import Encoded
 from edgekit.tasks.question_answering import QuestionAnswering
 
-LENGTH = 128
-EPOCHS = 6
+LENGTH = 96
+EPOCHS = 5
 BATCH = 16
-RATE = 2e-4
+RATE = 3e-4
+FROZEN_LAYERS = 3
 SEED = 5
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -105,11 +106,16 @@ def train(encoder: Path, found: list[Sample], others: list[Sample], epochs: int)
     torch.manual_seed(SEED)
     random = np.random.default_rng(SEED)
     model = AutoModelForQuestionAnswering.from_pretrained(encoder, attn_implementation="eager").train()
+    # What words mean is known below; only the upper half has to learn to compare a question with a text.
+    for part in (model.bert.embeddings, *model.bert.encoder.layer[:FROZEN_LAYERS]):
+        part.requires_grad_(False)
     head = [weights for name, weights in model.named_parameters() if name.startswith("qa_outputs")]
-    body = [weights for name, weights in model.named_parameters() if not name.startswith("qa_outputs")]
+    body = [
+        weights for name, weights in model.named_parameters() if weights.requires_grad and not name.startswith("qa_")
+    ]
     optimizer = torch.optim.AdamW([{"params": body, "lr": RATE}, {"params": head, "lr": 10 * RATE}], weight_decay=0.01)
-    seen = found + others[: len(found) // 2]
-    steps = epochs * -(-len(seen) // BATCH)
+    count = len(found) + min(len(others), len(found) // 2)
+    steps = epochs * -(-count // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [RATE, 10 * RATE], total_steps=steps, pct_start=0.15)
     for epoch in range(1, epochs + 1):
         lacking = [others[i] for i in random.permutation(len(others))[: len(found) // 2]]
@@ -126,7 +132,7 @@ def train(encoder: Path, found: list[Sample], others: list[Sample], epochs: int)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            losses.append(float(loss))
+            losses.append(loss.item())
         print(f"epoch {epoch}/{epochs}: loss {np.mean(losses):.2f}", flush=True)
     return model.eval()
 
