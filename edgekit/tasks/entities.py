@@ -115,8 +115,8 @@ def words(
         offsets: ``(tokens, 2)`` characters.
         subword: Whether a token goes on with the word of the one before it.
         tags: Name of each tag.
-        aggregation: ``simple`` joins nothing; ``first`` takes the tag of a word's first token, ``max`` that of the token
-            with the highest probability, ``average`` that of the mean of all.
+        aggregation: ``simple`` joins nothing; ``first`` takes the tag of a word's first token, ``max`` that of its most
+            probable token, ``average`` that of the mean of all.
     """
     if not len(shares):
         return []

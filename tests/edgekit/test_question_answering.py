@@ -155,7 +155,8 @@ def test_an_answer_across_a_border_is_found_in_the_window_that_holds_it(task: Qu
         w for w in range(feeds.windows)
         if begin in offsets[w, :, 0] and end in offsets[w, :, 1]
     ]  # fmt: skip
-    assert holds and 0 not in holds
+    assert holds
+    assert 0 not in holds
     outputs = {name: np.full((feeds.windows, TOKENS), -9, np.float32) for name in ("start_logits", "end_logits")}
     for window in range(feeds.windows):
         outputs["start_logits"][window, offsets[window, :, 0] == begin] = 5
@@ -171,7 +172,8 @@ def test_offsets_are_of_the_answer_in_any_text(text: str, seed: int) -> None:
     try:
         feeds = encoded(task, "what?", text)
     except DataRefused as error:
-        assert "no tokens" in error.received or "surrogate" in error.received
+        if "no tokens" not in error.received:
+            raise
         return
     (got,) = task.decode(random_logits(feeds.windows, seed), [feeds.context])
     for one in (got, *got.alternatives):
@@ -229,7 +231,8 @@ def test_a_text_of_unknown_characters_has_an_answer_with_offsets(task: QuestionA
     text = "𓀀𓀁 𓀂"
     feeds = encoded(task, "Who?", text)
     (got,) = task.decode(random_logits(feeds.windows, 0), [feeds.context])
-    assert got.text and got.text == text[got.start : got.end]
+    assert got.text
+    assert got.text == text[got.start : got.end]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -307,7 +310,8 @@ def test_the_scorer_counts_equal_spans_and_f1(task: QuestionAnswering) -> None:
     scorer.add(right, partly, ("grey cat",))
     scorer.missing(right, ("grey cat",))
     agreement, metrics = scorer.agreement(), scorer.metrics()
-    assert agreement is not None and metrics is not None
+    assert agreement is not None
+    assert metrics is not None
     assert agreement.value == pytest.approx(1 / 3)
     assert metrics[0].value == 1
     assert metrics[1].value == pytest.approx((1 + 2 / 3 + 0) / 3)

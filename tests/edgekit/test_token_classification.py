@@ -137,7 +137,8 @@ def test_any_text_gives_the_pipelines_entities_with_offsets(text: str, strategy:
     try:
         feeds = encoded(task, text)
     except DataRefused as error:
-        assert "no tokens" in error.received
+        if "no tokens" not in error.received:
+            raise
         return
     outputs = random_logits(feeds.windows, len(text))
     (got,) = task.decode(outputs, [feeds.context])
@@ -243,7 +244,8 @@ def test_the_scorer_counts_entity_f1() -> None:
     scorer.add(two, two, truth)
     scorer.missing(one, frozenset())
     agreement, metrics = scorer.agreement(), scorer.metrics()
-    assert agreement is not None and metrics is not None
+    assert agreement is not None
+    assert metrics is not None
     assert agreement.value == pytest.approx(2 * 3 / (5 + 3))
     assert metrics[0].value == pytest.approx(2 * 4 / (4 + 5))
     assert metrics[1].value == pytest.approx(2 * 3 / (4 + 3))
