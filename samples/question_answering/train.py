@@ -1,4 +1,4 @@
-"""Fine-tune MiniLM to answer questions about the notes of data sets; about two minutes on two cores.
+"""Fine-tune MiniLM to answer questions about the notes of data sets; a few minutes on two cores.
 
 The encoder has the real weights of ``all-MiniLM-L6-v2``; the span head on it is new. Written into the folder:
 
@@ -7,7 +7,7 @@ The encoder has the real weights of ``all-MiniLM-L6-v2``; the span head on it is
     test.jsonl              questions about data sets of which nothing was trained on
     note.txt                one of their notes
 
-    python samples/question_answering/train.py FOLDER [--epochs N]
+    python samples/question_answering/train.py FOLDER [--epochs N] [--questions N]
 """
 
 from __future__ import annotations
@@ -143,10 +143,10 @@ def write_questions(path: Path, questions: Sequence[Question]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> None:
+def main(folder: Path, epochs: int = EPOCHS, most: int | None = None) -> None:
     """Train and write everything that a conversion needs."""
     encoder = encoder_folder()
-    learned, tested = split()
+    learned, tested = (part[:most] for part in split())
     found, others = samples(question_task(encoder), learned)
     print(f"training on {len(learned)} questions, {len(found)} windows with and {len(others)} without the answer")
     model = train(encoder, found, others, epochs)
@@ -164,5 +164,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Fine-tune MiniLM to answer questions about the notes of data sets.")
     parser.add_argument("folder", type=Path, help="where to write the model and the questions")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--questions", type=int, help="to train and test on; all by default")
     given = parser.parse_args()
-    main(given.folder, given.epochs)
+    main(given.folder, given.epochs, given.questions)
