@@ -1,11 +1,8 @@
-"""Fine-tune MiniLM to answer questions about the notes of data sets; a few minutes on two cores.
+"""Fine-tune MiniLM to answer the questions of ``FOLDER/train.jsonl``; a few minutes on two cores.
 
-The encoder has the real weights of ``all-MiniLM-L6-v2``; the span head on it is new. Written into the folder:
-
-    checkpoint/             a Hugging Face checkpoint: config.json, model.safetensors, tokenizer.json
-    calibration.jsonl       questions that were trained on, to calibrate with
-    test.jsonl              questions about data sets of which nothing was trained on
-    note.txt                one of their notes
+The encoder has the real weights of ``all-MiniLM-L6-v2``; the span head on it is new. ``FOLDER/checkpoint`` becomes a
+Hugging Face checkpoint: ``config.json``, ``model.safetensors``, ``tokenizer.json``. The questions are those of
+``notes.py``, or your own: ``{"question", "context", "answers": [{"text", "answer_start"}]}`` a line.
 
     python samples/question_answering/train.py FOLDER [--epochs N] [--questions N]
 """
@@ -14,23 +11,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from notes import Question, split
-
 from edgekit.engine import Array
 from edgekit.spec import Spec, TensorSpec, TextEncoding
 from edgekit.tasks.base import Encoded
 from edgekit.tasks.question_answering import QuestionAnswering
+from edgekit.tasks.question_files import Asked, questions
 
 LENGTH = 96
 EPOCHS = 5
@@ -65,16 +57,14 @@ def question_task(folder: Path) -> QuestionAnswering:
     )
 
 
-def samples(task: QuestionAnswering, questions: Sequence[Question]) -> tuple[list[Sample], list[Sample]]:
+def samples(task: QuestionAnswering, asked: Sequence[Asked]) -> tuple[list[Sample], list[Sample]]:
     """Return the windows that hold the answer, and those that do not."""
     found: list[Sample] = []
     others: list[Sample] = []
-    for one in questions:
-        begin = one.context.index(one.answers[0])
-        if len(one.answers[0]) < LENGTH // 4:
-            begin = max(begin, _defined(one))
-        end = begin + len(one.answers[0])
-        feeds = task.encode(one.to_dict())
+    for item, (answer, *_) in asked:
+        begin = answer["answer_start"]
+        end = begin + len(answer["text"])
+        feeds = task.encode(item)
         assert isinstance(feeds, Encoded)  # noqa: S101  it knows where each token comes from
         for window, offsets in enumerate(feeds.context.offsets):
             tensors = {name: array[window] for name, array in feeds.items()}
@@ -85,14 +75,6 @@ def samples(task: QuestionAnswering, questions: Sequence[Question]) -> tuple[lis
             else:
                 others.append((tensors, 0, 0))
     return found, others
-
-
-def _defined(one: Question) -> int:
-    """Where a short answer, such as a name, stands as one of a definition: the first place behind a line break."""
-    text, answer = one.context, one.answers[0]
-    places = (text.find(f"{sign}{answer}") for sign in ("\n        ", "\n    ", "- ", ": "))
-    at = next((place for place in places if place >= 0), -1)
-    return text.index(answer, at) if at >= 0 else 0
 
 
 def train(encoder: Path, found: list[Sample], others: list[Sample], epochs: int) -> Any:
@@ -137,33 +119,22 @@ def train(encoder: Path, found: list[Sample], others: list[Sample], epochs: int)
     return model.eval()
 
 
-def write_questions(path: Path, questions: Sequence[Question]) -> None:
-    """Write questions with their texts and answers, one a line."""
-    lines = (json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in questions)
-    path.write_text("".join(lines), encoding="utf-8")
-
-
 def main(folder: Path, epochs: int = EPOCHS, most: int | None = None) -> None:
-    """Train and write everything that a conversion needs."""
+    """Train and write the checkpoint."""
     encoder = encoder_folder()
-    learned, tested = (part[:most] for part in split())
-    found, others = samples(question_task(encoder), learned)
-    print(f"training on {len(learned)} questions, {len(found)} windows with and {len(others)} without the answer")
+    asked = [ask() for _, ask in questions(folder / "train.jsonl")][:most]
+    found, others = samples(question_task(encoder), asked)
+    print(f"training on {len(asked)} questions, {len(found)} windows with and {len(others)} without the answer")
     model = train(encoder, found, others, epochs)
-    checkpoint = folder / "checkpoint"
-    model.save_pretrained(checkpoint)
-    shutil.copyfile(encoder / "tokenizer.json", checkpoint / "tokenizer.json")
-    write_questions(folder / "calibration.jsonl", learned[::2])
-    write_questions(folder / "test.jsonl", tested)
-    longest = max((one.context for one in tested), key=len)
-    (folder / "note.txt").write_text(longest, encoding="utf-8")
-    print(f"wrote {folder}/checkpoint, calibration.jsonl, test.jsonl ({len(tested)} questions) and note.txt")
+    model.save_pretrained(folder / "checkpoint")
+    shutil.copyfile(encoder / "tokenizer.json", folder / "checkpoint" / "tokenizer.json")
+    print(f"wrote {folder}/checkpoint")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Fine-tune MiniLM to answer questions about the notes of data sets.")
-    parser.add_argument("folder", type=Path, help="where to write the model and the questions")
+    parser = argparse.ArgumentParser(description="Fine-tune MiniLM to answer questions.")
+    parser.add_argument("folder", type=Path, help="with train.jsonl; gets the checkpoint")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--questions", type=int, help="to train and test on; all by default")
+    parser.add_argument("--questions", type=int, help="to train on; all by default")
     given = parser.parse_args()
     main(given.folder, given.epochs, given.questions)

@@ -16,7 +16,7 @@ from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Spec, TensorSpec, TextEncoding
 from edgekit.tasks import task_for
 from edgekit.tasks.base import Encoded
-from edgekit.tasks.question_answering import Answer, QuestionAnswering
+from edgekit.tasks.question_answering import Answer, QuestionAnswering, Span
 from edgekit.tasks.question_files import questions
 from edgekit.tasks.squad import exact_match, normalized, token_f1
 from edgekit.tasks.tokens import MAX_CHARACTERS
@@ -48,6 +48,11 @@ def encoded(task: QuestionAnswering, question: str, text: str) -> Encoded:
     feeds = task.encode((question, text))
     assert isinstance(feeds, Encoded)
     return feeds
+
+
+def spans_of(answer: Answer) -> list[Span]:
+    best = Span(answer.text, answer.start, answer.end, answer.score)
+    return [best, *answer.alternatives]
 
 
 def random_logits(windows: int, seed: int) -> dict[str, Array]:
@@ -126,7 +131,7 @@ def test_answers_are_those_of_the_published_formula(seed: int, no_answer: bool) 
     )  # fmt: skip
     assert got.text == text
     assert got.null_score == pytest.approx(null, rel=1e-5)
-    found = [(one.start, one.end) for one in (got, *got.alternatives)]
+    found = [(one.start, one.end) for one in spans_of(got)]
     if not no_answer:
         assert found == spans[:5]
     assert set(found) <= {*spans, (0, 0)}
@@ -176,7 +181,7 @@ def test_offsets_are_of_the_answer_in_any_text(text: str, seed: int) -> None:
             raise
         return
     (got,) = task.decode(random_logits(feeds.windows, seed), [feeds.context])
-    for one in (got, *got.alternatives):
+    for one in spans_of(got):
         assert one.text == text[one.start : one.end] == one.text.strip()
         assert one.text
     assert json.loads(json.dumps(got.to_dict()))["text"] == got.text

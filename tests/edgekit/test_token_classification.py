@@ -99,7 +99,7 @@ def peer() -> Peer:
     return Peer(TAGS)
 
 
-def flat(result: Entities) -> list[tuple[str, int, int, float]]:
+def flat(result: Entities) -> list[tuple[str, int, int, Any]]:
     return [(one.label, one.start, one.end, pytest.approx(one.score, rel=1e-4)) for one in result.entities]
 
 
@@ -228,7 +228,7 @@ def test_a_spec_that_does_not_fit_is_refused(change: dict[str, Any], message: st
 
 def test_right_entities_must_be_of_the_models_kinds() -> None:
     raw = [{"start": 0, "end": 6, "label": "PER"}, (7, 13, "LOC")]
-    assert TokenClassification.truth(spec(), raw, "line 1") == {(0, 6, "PER"), (7, 13, "LOC")}
+    assert TokenClassification.truth(spec(), raw, "line 1") == frozenset({(0, 6, "PER"), (7, 13, "LOC")})
     assert TokenClassification.truth(spec(), None, "line 1") is None
     for wrong in ([{"start": 0, "end": 6, "label": "ORG"}], [{"start": 6, "end": 6, "label": "PER"}], "PER", [3]):
         with pytest.raises(DataRefused, match="line 1: entities"):

@@ -46,7 +46,7 @@ def write_tokenizer(folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
-def write_lookup(path: Path, tables: dict[str, np.ndarray]) -> Path:  # type: ignore[type-arg]
+def write_lookup(path: Path, tables: dict[str, np.ndarray]) -> Path:
     """An ONNX model of a fixed batch of one that looks each token's logits up: names answer, and nothing else."""
     given = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, TOKENS])
     nodes = [helper.make_node("Gather", [f"{name}_table", "input_ids"], [name]) for name in tables]
@@ -61,7 +61,7 @@ def write_lookup(path: Path, tables: dict[str, np.ndarray]) -> Path:  # type: ig
     return path
 
 
-def bundle_of(folder: Path, spec: Spec, tables: dict[str, np.ndarray]) -> Bundle:  # type: ignore[type-arg]
+def bundle_of(folder: Path, spec: Spec, tables: dict[str, np.ndarray]) -> Bundle:
     model = write_lookup(folder / "lookup.onnx", tables)
     golden = {"input_ids": np.full((1, TOKENS), 7, np.int64)}
     bundle = make_bundle(folder / "made.bundle", spec, {"fp32": model}, golden)

@@ -38,17 +38,23 @@ def convert(command: CommandRunner, checkpoint: Path, questions: Path, bundle: P
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the training script writes after a few questions."""
     folder = tmp_path_factory.mktemp("sample") / "qa"
-    command = [sys.executable, SAMPLE / "train.py", folder, "--epochs", "1", "--questions", "8"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "epoch 1/1: loss" in done.stdout
+    said = ""
+    for script, *options in (["notes.py"], ["train.py", "--epochs", "1", "--questions", "8"]):
+        command = [sys.executable, str(SAMPLE / script), str(folder), *options]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout
+    assert "wrote 204 questions" in said
+    assert "epoch 1/1: loss" in said
+    few = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:8]
+    (folder / "few.jsonl").write_text("".join(few), encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
 def bundle(trained: Path, edgekit_command: CommandRunner) -> Path:
     recipes = ("--recipe", "fp32", "--recipe", "dynamic-int8", "--allow-degraded")
-    convert(edgekit_command, trained / "checkpoint", trained / "test.jsonl", trained / "qa.bundle", *SHAPES, *recipes)
+    convert(edgekit_command, trained / "checkpoint", trained / "few.jsonl", trained / "qa.bundle", *SHAPES, *recipes)
     return trained / "qa.bundle"
 
 
@@ -58,12 +64,13 @@ def test_questions_are_about_the_notes_and_the_split_is_by_data_set() -> None:
     assert len(test) > 50
     assert not {one.context for one in train} & {one.context for one in test}
     for one in train + test:
-        assert all(answer in one.context for answer in one.answers)
-    asked = {one.question: one.answers for one in questions_about(notes()["copper"])}
+        assert one.context[one.start :].startswith(one.answer)
+    asked = {one.question: one.answer for one in questions_about(notes()["copper"])}
     assert (
         asked["What does ALUMPRICE mean?"] == ("The price of aluminum",) or ("The price of aluminum",) in asked.values()
     )
-    assert asked["How many observations are there?"] == ("25",)
+    assert "The price of aluminum" in asked.values()
+    assert asked["How many observations are there?"] == "25"
 
 
 def test_the_bundle_verifies_and_answers_about_a_long_text(
@@ -79,7 +86,7 @@ def test_the_bundle_verifies_and_answers_about_a_long_text(
     answer = json.loads(run.stdout)["result"]
     assert answer["text"]
     assert answer["text"] == note[answer["start"] : answer["end"]]
-    evaluate.main(bundle, trained / "test.jsonl")
+    evaluate.main(bundle, trained / "few.jsonl")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 questions"
     assert len(lines) == 3
