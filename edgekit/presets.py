@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgekit.errors import UsageError
 from edgekit.sound import encoding as sound
-from edgekit.spec import Preprocess, Spec
+from edgekit.spec import Preprocess, Spec, TextEncoding
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -89,6 +89,14 @@ PRESETS: dict[str, tuple[str, Spec]] = {
     "wav2vec2": (
         "speech to text from samples at 16 kHz, 10 s at a time (Wav2Vec2, HuBERT)",
         Spec("speech-to-text", sound=sound.WAV2VEC2),
+    ),
+    "question-answering": (
+        "BERT-family span heads: windows of 384 tokens (--tokenizer)",
+        Spec("question-answering", text=TextEncoding("tokenizer.json", 384)),
+    ),
+    "token-classification": (
+        "BERT-family taggers: windows of 128 tokens (--tokenizer, --labels O, B-PER, …)",
+        Spec("token-classification", text=TextEncoding("tokenizer.json")),
     ),
     "tensors": ("arrays as they are (.npz, .npy)", Spec("tensors")),
 }

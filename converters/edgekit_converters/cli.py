@@ -16,7 +16,7 @@ from edgekit_converters.request import TARGETS
 if TYPE_CHECKING:
     from edgekit.bundle import Manifest
 
-_PRESETS = "\n".join(f"  {name:18} {text}" for name, (text, _) in PRESETS.items())
+_PRESETS = "\n".join(f"  {name:20} {text}" for name, (text, _) in PRESETS.items())
 _RECIPES = "\n".join(f"  {recipe.name:18} {recipe.summary}" for recipe in RECIPES.values())
 _EPILOG = f"""\b
 Presets:

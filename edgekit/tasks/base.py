@@ -17,7 +17,7 @@ from edgekit.errors import DataRefused, SpecRefused
 from edgekit.parity import DecisionScorer, Scorer
 from edgekit.spec import TASKS, Spec
 
-Takes = Literal["picture", "text", "sound", "row", "arrays"]
+Takes = Literal["picture", "text", "question", "sound", "row", "arrays"]
 """What an input is: readers of data and of inputs go by it."""
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Spec input name -> array to spec output name -> array, batch first: an engine, or the original."""
@@ -109,7 +109,8 @@ class Task(ABC):
         """Turn one real input into input tensors.
 
         Args:
-            item: Path of a photo, a picture array, a sentence or named arrays, as the task says.
+            item: Path of a photo, a picture array, a sentence, a question with its text or named arrays, as the task
+                says.
 
         Returns:
             Spec input name -> array with a batch of 1, or of as many windows as the input needs; an `Encoded` where

@@ -41,7 +41,7 @@ _PIPE_WIDTH = 240
 )
 @click.option("--threads", type=int, help="Threads of an engine; many inputs run on several engines of one thread.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Inputs given to the engine at once.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Classes in a result; 5 by default.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Classes or answers in a result; 5 by default.")
 @click.option(
     "--option",
     "options",
@@ -57,6 +57,7 @@ _PIPE_WIDTH = 240
 )
 @click.option("--wait", is_flag=True, help="Wait for a camera or stream that is not there yet.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds without a frame: open it again.")
+@click.option("--context", type=_BUNDLE, help="Text that the questions are about; - is standard input.")
 @click.option("--limit", type=click.IntRange(min=1), help="End a camera or stream after so many frames.")
 def run(
     *,
@@ -75,6 +76,7 @@ def run(
     fast_decode: bool,
     wait: bool,
     timeout: float,
+    context: Path | None,
     limit: int | None,
 ) -> None:
     """Run a BUNDLE on photos, videos, cameras, streams, sentences, rows or arrays.
@@ -89,6 +91,7 @@ def run(
     For sound: .wav (.flac, .mp3, .ogg with the extra "sound") files and folders; mic or mic:DEVICE, live;
     raw 16-bit samples on standard input: -- '-?pcm=16000'.
     For text: sentences, .txt, .tsv or .jsonl files. For rows: name=value,name=value, .csv or .jsonl files.
+    For questions: .jsonl or SQuAD .json files; with --context FILE questions about that text, or .txt files of them.
     For arrays: .npz or .npy.
     A bundle that generates text prints it while it comes, unless --format or -o is given.
 
@@ -132,7 +135,7 @@ def run(
             if live is None and kind is None and not outputs and isinstance(predictor.task, Streams):
                 _aloud(job, inputs)
             elif live is None:
-                _over_files(job, inputs, grown)
+                _over_files(job, inputs, grown, context)
             else:
                 _over_frames(job, live, limit)
     job.finish()
@@ -167,12 +170,14 @@ def _outputs(outputs: tuple[str, ...], kind: str | None, draw: Path | None) -> l
     return [*(outputs or ["-"]), *([f"{draw}/"] if draw else [])]
 
 
-def _over_files(job: Run, inputs: tuple[str, ...], grown: JsonLinesFile | None) -> None:
+def _over_files(job: Run, inputs: tuple[str, ...], grown: JsonLinesFile | None, context: Path | None) -> None:
     """Answer files; those that a growing file of results has already are left out, and count as they went."""
     from edgekit_runtimes.inputs.items import items_for
+    from edgekit_runtimes.inputs.questions import about
     from edgekit_runtimes.signals import Stopped
 
-    items = items_for(job.predictor.bundle.spec, inputs)
+    spec = job.predictor.bundle.spec
+    items = items_for(spec, inputs) if context is None else about(inputs, spec, context)
     if grown is not None:
         job.resume(len(grown.answered) - len(grown.failed), grown.failed.values())
         items = (item for item in items if item.name not in grown.answered)
@@ -257,7 +262,7 @@ def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, t
 def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
     task = predictor.task
     if top_k is not None:
-        if task.decides is None or not hasattr(task, "top_k"):
+        if not hasattr(task, "top_k") or (task.decides is None and task.takes != "question"):
             raise UsageError(f"--top-k for task {task.name!r} without classes", expected="a classification bundle")
         task.top_k = top_k
     if draw is not None and task.takes != "picture":

@@ -9,6 +9,10 @@
 | ``.npz``, ``.npy`` | first axis; arrays named as the inputs (or one array) | array ``label``, ``labels`` or ``y`` |
 | ``.csv``, ``.tsv``, ``.jsonl`` of rows | rows, for tasks on rows | the spec's target column |
 | ``.txt``, ``.tsv``, ``.jsonl`` | lines; ``text<TAB>label``; ``{"text", "text_pair", "label"}`` | as said |
+| ``.jsonl`` of entities | ``{"text", "entities": [{"start", "end", "label"}]}`` | entities, in characters |
+| ``.conll`` | ``token<TAB>tag`` a line, sentences apart by empty lines | the entities that the tags say |
+| ``.jsonl`` of questions | ``{"question", "context", "answers"}`` | answers: texts |
+| SQuAD ``.json`` | version 1 or 2 | its answers |
 | ``module:function``, ``file.py:function`` | what it yields: an item, or ``(item, label)`` | the second |
 """
 
@@ -21,7 +25,7 @@ from typing import Any
 from edgekit.errors import DataRefused
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
-from edgekit_converters.data import arrays, coco, lines, pictures, python, rows, sounds
+from edgekit_converters.data import arrays, coco, conll, lines, pictures, python, questions, rows, sounds
 from edgekit_converters.data.dataset import REMEDY, Dataset, Item
 
 __all__ = ["Dataset", "Item", "open_dataset"]
@@ -30,7 +34,8 @@ Reader = Callable[[Path, Spec], Dataset]
 _ARRAYS: dict[str, Reader] = {".npz": arrays.read, ".npy": arrays.read}
 _READERS: dict[str, dict[str, Reader]] = {
     "picture": {**_ARRAYS, **pictures.READERS, ".json": coco.read},
-    "text": {**lines.READERS},
+    "text": {**lines.READERS, **conll.READERS},
+    "question": {**questions.READERS},
     "row": {**rows.READERS},
     "sound": {**_ARRAYS, **sounds.READERS},
     "arrays": {**_ARRAYS, **pictures.READERS, **lines.READERS},

@@ -46,9 +46,9 @@ def _json_line(line: str, where: str) -> tuple[Any, Any]:
     except json.JSONDecodeError as error:
         raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …, "label": …}')
+        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …, "label": …} or {"text": …, "entities": […]}')
     pair = row.get("text_pair")
-    return (row["text"], pair) if isinstance(pair, str) else row["text"], row.get("label")
+    return (row["text"], pair) if isinstance(pair, str) else row["text"], row.get("label", row.get("entities"))
 
 
 READERS: dict[str, Callable[[Path, Spec], Dataset]] = {".txt": read, ".tsv": read, ".jsonl": read}

@@ -192,7 +192,8 @@ def _with_feeds(target: Target, engine: Engine, item: str | None) -> Opened:
     from edgekit.tasks import task_for
 
     encoded = task_for(bundle.spec, bundle.path).encode(_loads(bundle, item)[0]())
-    return Opened(engine, adapt_feeds(encoded, bundle.spec, artifact.inputs), item)
+    window = {name: array[:1] for name, array in encoded.items()}
+    return Opened(engine, adapt_feeds(window, bundle.spec, artifact.inputs), item)
 
 
 def _artifact_of(target: Target) -> tuple[Bundle, Artifact]:

@@ -7,6 +7,7 @@
 - sentences: as they are, or ``.txt`` (one a line), ``.tsv`` (first column) and ``.jsonl`` (``text``, ``text_pair``)
   files;
 - rows: ``name=value,name=value``, or ``.csv``, ``.tsv`` and ``.jsonl`` files with named columns;
+- questions: ``.jsonl`` (``question``, ``context``) and SQuAD ``.json`` files, see `questions` for those about one text;
 - arrays: ``.npz`` with the spec's input names, or ``.npy`` for a model with one input; the first axis counts samples.
 """
 
@@ -145,6 +146,12 @@ def _rows(word: str, spec: Spec) -> Iterator[Item]:
         yield Item(word, raiser(error))
 
 
+def _questions(word: str, spec: Spec) -> Iterator[Item]:
+    from edgekit_runtimes.inputs.questions import expand
+
+    return expand(word, spec)
+
+
 def _arrays(word: str, spec: Spec) -> Iterator[Item]:
     path = Path(word)
     try:
@@ -184,6 +191,7 @@ def _unreadable(path: Path, error: Exception) -> DataRefused:
 _EXPAND: dict[str, Callable[[str, Spec], Iterator[Item]]] = {
     "picture": _photos,
     "text": _sentences,
+    "question": _questions,
     "row": _rows,
     "sound": sounds.expand,
     "arrays": _arrays,

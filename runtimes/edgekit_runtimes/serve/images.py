@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edgekit.engine import Array
@@ -33,15 +34,12 @@ def encode_body(task: Task, body: bytes | bytearray, content_type: str, max_pixe
         Refusal: 415 when the body is of a kind that the task does not take.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    if task.takes == "text":
+    if task.takes in _FROM_JSON:
+        shown, item = _FROM_JSON[task.takes]
         if kind != _JSON:
-            raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"text": …}}')
+            raise Refusal(415, f"a body of type {kind or 'unknown'}; expected {_JSON}: {shown}")
         content = strict_json(body)
-        return task.encode(content if isinstance(task, Streams) else _sentence(content))
-    if task.takes == "row":
-        if kind != _JSON:
-            raise Refusal(415, f'a body of type {kind or "unknown"}; expected {_JSON}: {{"COLUMN": VALUE, …}}')
-        return task.encode(strict_json(body))
+        return task.encode(content if isinstance(task, Streams) else item(content))
     if task.takes == "sound":
         if kind == _JSON:
             raise Refusal(415, f"a body of type {_JSON}; expected a WAV file, or {_FORM} with one")
@@ -60,6 +58,20 @@ def _sentence(content: dict[str, Any]) -> str | tuple[str, str]:
     if not isinstance(text, str) or not isinstance(pair, str | None) or set(content) - {"text", "text_pair"}:
         raise DataRefused(f"JSON with {sorted(content)[:8]}", expected='{"text": …}, and "text_pair" for a second one')
     return text if pair is None else (text, pair)
+
+
+def _question(content: dict[str, Any]) -> dict[str, Any]:
+    if set(content) != {"question", "context"}:
+        raise DataRefused(f"JSON with {sorted(content)[:8]}", expected='{"question": …, "context": …}')
+    return content
+
+
+_FROM_JSON: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "text": ('{"text": …}', _sentence),
+    "question": ('{"question": …, "context": …}', _question),
+    "row": ('{"COLUMN": VALUE, …}', dict),
+}
+"""What a task takes -> the body it expects, and the item that is made of it."""
 
 
 def _form_file(body: bytes | bytearray, content_type: str) -> bytes:
