@@ -14,7 +14,7 @@ import pytest
 
 from edgekit import errors
 from edgekit.presets import PRESETS
-from edgekit.spec import Spec
+from edgekit.spec import TASKS, Spec
 from edgekit_converters.quantize.recipes import RECIPES
 from samples.demo.run import STEPS
 
@@ -206,9 +206,11 @@ def test_the_toml_example_is_what_preset_unit_does(tmp_path: Path) -> None:
 
 
 def test_tables_are_the_codes_own() -> None:
-    rows = {tuple(cell.strip() for cell in row.strip("|").split("|")) for row in re.findall(r"^\|.*\|$", README, re.M)}
+    text = README + (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    rows = {tuple(cell.strip() for cell in row.strip("|").split("|")) for row in re.findall(r"^\|.*\|$", text, re.M)}
     assert {(f"`{recipe.name}`", recipe.summary) for recipe in RECIPES.values()} <= rows
-    assert {(f"`{name}`", text) for name, (text, _) in PRESETS.items()} <= rows
+    assert {(f"`{name}`", said) for name, (said, _) in PRESETS.items()} <= rows
+    assert {f"`{task}`" for task in TASKS} <= {row[0] for row in rows}
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
@@ -223,7 +225,7 @@ def test_a_bundle_holds_what_the_readme_lists(session: list[Ran]) -> None:
     assert shown == {line.partition(":")[0] for line in checked.output.splitlines()}
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "device.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
 def test_links_and_pictures_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)\)", text)
