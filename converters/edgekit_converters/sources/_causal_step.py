@@ -100,7 +100,40 @@ class StepDecoder(torch.nn.Module):  # type: ignore[misc]
         slots, chunk = self._geometry.slots, self._geometry.chunk
         lowest = torch.finfo(torch.float32).min
         filled = torch.arange(slots)[None, None, None, :] < position[:, :, None, None]
-        past = torch.where(filled, 0.0, lowest).expand(-1, -1, chunk, -1)
+        # Sums stand for expansions: LiteRT's own operator for those takes ten times as long.
+        past = torch.where(filled, 0.0, lowest) + torch.zeros(chunk, 1)
         new = torch.triu(torch.full((chunk, chunk), lowest), diagonal=1)
-        # The sum stands for an expansion to the batch, which the exporters trace with less trouble.
         return torch.cat([past, new + 0.0 * past[..., :1]], -1)
+
+
+def grouped_attention(  # noqa: PLR0917  what transformers calls it with
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention whose queries share keys and values in groups, without repeating the cache for each of a group.
+
+    ``transformers`` repeats them, and the copies took half of a step in LiteRT. Here the queries of a group are rows of
+    one product.
+
+    Args:
+        module: The layer.
+        query: ``(batch, heads, chunk, width)``.
+        key: ``(batch, key-value heads, slots + chunk, width)``.
+        value: As ``key``.
+        attention_mask: ``(batch, 1, chunk, slots + chunk)``, added to the scores.
+        scaling: Factor of the scores; ``None`` for one over the root of the width.
+
+    Returns:
+        ``(batch, chunk, heads, width)``, and ``None`` for the weights.
+    """
+    batch, heads, chunk, width = query.shape
+    kept, seen = key.shape[1], key.shape[2]
+    rows = (query * (width**-0.5 if scaling is None else scaling)).reshape(batch, kept, -1, width)
+    scores = (rows @ key.transpose(2, 3)).reshape(batch, heads, chunk, seen) + attention_mask
+    shares = torch.softmax(scores, -1).reshape(batch, kept, -1, seen)
+    return (shares @ value).reshape(batch, heads, chunk, width).transpose(1, 2), None

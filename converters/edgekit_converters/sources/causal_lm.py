@@ -27,6 +27,8 @@ CHUNK = 8
 """Tokens a step, where the user says nothing: see `samples/language_model`."""
 CONTEXT = 512
 """Slots of the cache, where the user says nothing and the model allows as many."""
+_ALIKE = 1e-4
+_GROUPED, _OWN = "edgekit-grouped", "eager"
 _FULL = "full_attention"
 _SLIDING = "sliding_attention"
 
@@ -122,8 +124,8 @@ def step_source(model: Any, options: SourceOptions, *, name: str, path: Path | N
     from edgekit_converters.sources.pytorch import PyTorchSource
 
     geometry = geometry_of(model.config, options)
-    model.set_attn_implementation("eager")
     step = StepDecoder(model, geometry)
+    _answer_alike(model, step, geometry)
     tensors = step_inputs(geometry)
     inputs = StepInputs(
         names=tuple(tensor.name for tensor in tensors),
@@ -135,6 +137,48 @@ def step_source(model: Any, options: SourceOptions, *, name: str, path: Path | N
     source.path = path
     source.task_options = {"text-generation": end_of_text(model)}
     return source
+
+
+def _answer_alike(model: Any, step: Any, geometry: Geometry) -> None:
+    """Let queries share keys and values where the answers stay the same; refuse a model that no step answers for.
+
+    A model whose attention is of its own kind (scores with a cap, for one) keeps it.
+    """
+    import torch
+    from transformers import AttentionInterface
+
+    from edgekit_converters.sources._causal_step import grouped_attention
+
+    AttentionInterface.register(_GROUPED, grouped_attention)
+    ids = torch.arange(min(2 * geometry.chunk, geometry.slots))[None] % model.config.get_text_config().vocab_size
+    model.set_attn_implementation(_OWN)
+    with torch.no_grad():
+        wanted = model(input_ids=ids, use_cache=False).logits[0]
+        for attention in (_GROUPED, _OWN):
+            model.set_attn_implementation(attention)
+            error = float((_stepwise(step, ids, geometry) - wanted).norm() / (wanted.norm() + 1e-12))
+            if error <= _ALIKE:
+                return
+    raise ModelRefused(
+        f"{model.config.model_type} with a cache answers otherwise than without (relative L2 {error:.2g})",
+        expected="attention to all earlier tokens",
+    )
+
+
+def _stepwise(step: Any, ids: Any, geometry: Geometry) -> Any:
+    """Logits of tokens that are given chunk by chunk."""
+    import torch
+
+    caches = [torch.zeros(1, *map(int, tensor.shape[1:])) for tensor in step_inputs(geometry)[2:]]  # type: ignore[arg-type]
+    rows = []
+    for begin in range(0, ids.shape[1], geometry.chunk):
+        chunk = torch.nn.functional.pad(ids[:, begin : begin + geometry.chunk], (0, geometry.chunk))
+        logits, *new = step(chunk[:, : geometry.chunk], torch.tensor([[begin]]), *caches).values()
+        for cache, part in zip(caches, new, strict=True):
+            room = cache[:, :, begin : begin + geometry.chunk]
+            room.copy_(part[:, :, : room.shape[2]])
+        rows.append(logits[0])
+    return torch.cat(rows)[: ids.shape[1]]
 
 
 def step_inputs(geometry: Geometry) -> list[TensorSpec]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from edgekit.errors import ModelRefused, UsageError
 from edgekit_converters.data.dataset import Dataset, Item
 from edgekit_converters.sources import InputHint, SourceOptions, open_source
-from edgekit_converters.sources.causal_lm import geometry_of, is_causal_lm
+from edgekit_converters.sources.causal_lm import geometry_of, is_causal_lm, step_source
 from tests.fixtures import tiny_causal_lm
 
 
@@ -93,6 +94,46 @@ def config(**values: Any) -> Any:
     )
     found.get_text_config = lambda decoder: found
     return found
+
+
+def small(kind: str, **values: Any) -> Any:
+    made = transformers.AutoConfig.for_model(
+        kind, vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=48, pad_token_id=0,
+        bos_token_id=0, eos_token_id=0, **values,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(made).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.ndim > 1 else 1)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "smollm3"])
+def test_shared_keys_and_values_are_not_repeated(kind: str) -> None:
+    model = small(kind)
+    step_source(model, options(input_ids=(1, 4)), name=kind)
+    assert model.config._attn_implementation == "edgekit-grouped"
+
+
+def test_attention_of_its_own_kind_is_kept() -> None:
+    model = small("gemma2", attn_logit_softcapping=0.5, sliding_window=48)
+    step_source(model, options(input_ids=(1, 4)), name="gemma2")
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_model_that_no_step_answers_for_is_refused() -> None:
+    model = small("llama")
+    model.model.register_forward_pre_hook(
+        lambda _, args, kwargs: (
+            args,
+            {**kwargs, "position_ids": None if kwargs["use_cache"] else torch.zeros(1, 8, dtype=torch.int64)},
+        ),
+        with_kwargs=True,
+    )
+    with pytest.raises(ModelRefused, match="llama with a cache answers otherwise than without"):
+        step_source(model, options(input_ids=(1, 4)), name="llama")
 
 
 def test_layers_that_forget_need_a_context_that_they_remember() -> None:
