@@ -225,7 +225,9 @@ def test_a_bundle_holds_what_the_readme_lists(session: list[Ran]) -> None:
     assert shown == {line.partition(":")[0] for line in checked.output.splitlines()}
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
 def test_links_and_pictures_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)\)", text)

@@ -50,7 +50,7 @@ def webcam(
     from edgekit_runtimes.signals import Stopped, clean_stop
 
     with load(bundle, engine=engine, recipe=recipe, threads=threads) as predictor, clean_stop(), suppress(Stopped):
-        if predictor.task.name != "image-classification":
+        if predictor.task.takes != "picture":
             raise UsageError(f"a bundle for {predictor.task.name}", expected="one that takes photos")
         frames = open_frames(source)
         if frames is None:
