@@ -106,11 +106,12 @@ def timed(job: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def peer_rate(folder: Path, text: str) -> float:
+def peer_rate(folder: Path, text: str, threads: int) -> float:
     """Tokens a second of ``transformers`` generate on the CPU, greedy, the time for the prompt taken off."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     ids = AutoTokenizer.from_pretrained(folder, local_files_only=True)(text, return_tensors="pt").input_ids[:, :PROMPT]
     mask = torch.ones_like(ids)
@@ -131,16 +132,16 @@ def line(artifact: Artifact, metric: Metric, found: Rates) -> str:
     )
 
 
-def main(path: Path, texts: Path, peer: Path | None = None) -> None:
+def main(path: Path, texts: Path, peer: Path | None = None, threads: int = 1) -> None:
     """Print a line for each artifact."""
     bundle, read = Bundle(path), read_texts(texts)
     print(f"{len(read)} texts")
     for artifact in bundle.artifacts:
         engine = {"tflite": "litert", "onnx": "onnxruntime"}[artifact.format]
-        with load(path, engine=engine, recipe=artifact.recipe) as predictor:
+        with load(path, engine=engine, recipe=artifact.recipe, threads=threads) as predictor:
             print(line(artifact, in_the_loop(predictor, read), rates(predictor, max(read, key=len))), flush=True)
     if peer is not None:
-        print(f"{'transformers':28} text {peer_rate(peer, max(read, key=len)):5.0f} tokens/s")
+        print(f"{'transformers':28} text {peer_rate(peer, max(read, key=len), threads):5.0f} tokens/s")
 
 
 if __name__ == "__main__":
@@ -148,5 +149,6 @@ if __name__ == "__main__":
     parser.add_argument("bundle", type=Path)
     parser.add_argument("texts", type=Path, help="texts as .jsonl")
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="also time transformers on this model")
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    main(given.bundle, given.texts, given.peer)
+    main(given.bundle, given.texts, given.peer, given.threads)
