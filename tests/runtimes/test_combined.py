@@ -49,10 +49,11 @@ def test_many_inputs_go_through_the_pipeline_in_order(bundles: list[Path], photo
 
 
 def test_a_photo_is_read_once(bundles: list[Path], photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgekit import images
     from edgekit.tasks import picture
 
     read: list[Path] = []
-    real = picture.read_image
+    real = images.read_image
 
     def counted(path: Path, **options: Any) -> Any:
         read.append(path)

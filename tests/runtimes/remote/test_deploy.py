@@ -80,8 +80,8 @@ def test_a_cut_anywhere_leaves_the_old_bundle_and_goes_on_where_it_was(
 ) -> None:
     there = Path(deploy(own_person_bundle, far_board).path)
     old = contents(there)
-    new = person_maker(tmp_path / "new" / own_person_bundle.name) if (tmp_path / "new").mkdir() is None else None
-    assert new is not None
+    (tmp_path / "new").mkdir()
+    new = person_maker(tmp_path / "new" / own_person_bundle.name)
     ballast = np.random.default_rng(0).bytes(400_000)  # does not compress
     artifact = new.path / new.artifacts[0].file
     artifact.write_bytes(artifact.read_bytes() + ballast)
