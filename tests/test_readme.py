@@ -55,8 +55,9 @@ NOT_RUN = {
             "edgekit run digits.bundle camera:0 --on pi",
             "edgekit bench digits.bundle --on pi",
             "edgekit device doctor pi",
+            "edgekit verify digits.bundle --on emulated:pi5",
         ),
-        "needs a board; tests/runtimes/remote runs each against an OpenSSH server on this machine",
+        "needs a board; tests/runtimes/remote runs each against an OpenSSH server here, tests/arm on emulated boards",
     ),
     "make demo": "takes minutes; `make --dry-run` is checked, and the demo's parts have tests of their own",
 }
