@@ -91,7 +91,7 @@ def test_photos_are_answered_as_here(board: BoardRoot, person_bundle: Bundle, ph
 
 def test_the_doctor_sees_the_boards_processor(board: BoardRoot) -> None:
     text = said(board, "doctor", "--json")
-    features = json.dumps(json.loads(text)["processor"])
+    features = json.dumps(json.loads(text)["cpu"]["features"])
     assert ("asimddp" in features) == (board.board.name == "pi5")
 
 

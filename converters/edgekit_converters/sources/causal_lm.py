@@ -54,7 +54,10 @@ class Geometry:
 
 def is_causal_lm(folder: Path) -> bool:
     """Whether a folder holds a Hugging Face model that generates text."""
-    architectures = _read_config(folder).get("architectures") if (folder / CONFIG).is_file() else None
+    try:
+        architectures = _read_config(folder).get("architectures")
+    except ModelRefused:  # what opens the other kinds of folder says what is wrong with it
+        return False
     names = architectures if isinstance(architectures, list) else []
     return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
 

@@ -25,6 +25,7 @@ SUITE, PYTHON = "bookworm", "3.11"
 _DEBIAN = "python3,libgomp1,libstdc++6,zlib1g,libglib2.0-0"
 _PACKAGES = ("ai-edge-litert", "onnxruntime", "numpy", "opencv-python-headless", "click", "rich", "tokenizers")
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
+_FOLDERS = ("bin", "etc", "lib", "sbin", "usr")
 _OURS = ("edgekit", "edgekit_runtimes")
 QEMU = "qemu-aarch64-static"
 _PROGRAMS = ((QEMU, "qemu-user-static"), ("debootstrap", "debootstrap"), ("dpkg-deb", "dpkg"))
@@ -126,11 +127,10 @@ class BoardRoot:
         """The system with the board's own ``/proc/cpuinfo`` and a Python that QEMU runs."""
         place = self._folder / self.board.name
         with _made(place) as temporary:
-            for entry in system.iterdir():
-                if entry.name not in ("proc", "usr"):
-                    (temporary / entry.name).symlink_to(Path("..") / system.name / entry.name)
-            _linked(temporary / "usr", system / "usr", skip="bin")
-            _linked(temporary / "usr" / "bin", system / "usr" / "bin")
+            # Folders of the user, such as /root and /tmp, are the host's. Hard links: what resolves a path must not be
+            # led out of here by symbolic ones.
+            for name in _FOLDERS:
+                shutil.copytree(system / name, temporary / name, symlinks=True, copy_function=os.link)
             (temporary / "proc").mkdir()
             (temporary / "proc" / "cpuinfo").write_text(self.board.cpuinfo)
             script = temporary / "usr" / "bin" / "python-emulated"
@@ -174,14 +174,6 @@ def _made(place: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _linked(place: Path, source: Path, skip: str = "") -> None:
-    """Make a folder whose entries are links to another's."""
-    place.mkdir()
-    for entry in source.iterdir():
-        if entry.name != skip:
-            (place / entry.name).symlink_to(os.path.relpath(entry, place))
 
 
 def _pinned(name: str) -> str:

@@ -26,7 +26,7 @@ def result(**more: Any) -> dict[str, Any]:
         "samples": 400,
         "outputs": [{"name": "scores", "relative_l2": 0.1234, "cosine": 0.99, "max_error": 1.0}],
         "agreement": {"successes": 390, "total": 400},
-        "accuracy": {"successes": 340, "total": 400},
+        "metric": {"successes": 340, "total": 400},
         "reference_metric": {"successes": 342, "total": 400},
     }
     costs = {"seconds": 12.34, "peak_mb": 500.4, "imports_mb": 99.6, "latency_ms": {"int8": 2.0, "fp32": 5.0}}

@@ -53,7 +53,7 @@ def test_json_is_alone_on_standard_output(capsys: pytest.CaptureFixture[str], bu
     assert code == 0
     raw = json.loads(out)
     assert raw["artifact"] == "tiny.int8.onnx"
-    assert raw["outputs"]["agreement"] == {"successes": 4, "total": 4}
+    assert raw["outputs"]["agreement"] == {"successes": 4, "total": 4, "name": "top-1 agreement"}
     assert (tmp_path / "error.svg").read_text().lstrip().startswith("<?xml")
 
 
