@@ -16,11 +16,12 @@ from edgekit.isolate import EngineProcess
 from edgekit_converters.exporting.arena import activation_bytes
 
 _IN_A_LINE = 16
-_KEYWORDS = frozenset(
-    "alignas alignof asm auto bool break case catch char class const constexpr continue default delete do double else "
-    "enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept nullptr "
-    "operator private protected public register restrict return short signed sizeof static struct switch template this "
-    "throw true try typedef typename union unsigned using virtual void volatile while xor and or not".split()
+_KEYWORD = re.compile(
+    "alignas|alignof|asm|auto|bool|break|case|catch|char|class|const|constexpr|continue|default|delete|do|"
+    "double|else|enum|explicit|export|extern|false|float|for|friend|goto|if|inline|int|long|mutable|"
+    "namespace|new|noexcept|nullptr|operator|private|protected|public|register|restrict|return|short|signed|"
+    "sizeof|static|struct|switch|template|this|throw|true|try|typedef|typename|union|unsigned|using|virtual|"
+    "void|volatile|while|xor|and|or|not"
 )
 
 
@@ -42,7 +43,7 @@ class CModel:
 def identifier(name: str) -> str:
     """Turn a model's name into an identifier of C and C++: ``kws-v2`` becomes ``kws_v2``."""
     base = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_").lower() or "model"
-    return f"model_{base}" if base[0].isdigit() or base in _KEYWORDS else base
+    return f"model_{base}" if base[0].isdigit() or _KEYWORD.fullmatch(base) else base
 
 
 def c_texts(model: CModel, header: str) -> tuple[str, str]:

@@ -17,20 +17,23 @@ import numpy as np
 from edgekit.spec import Layout, Preprocess
 from edgekit.tasks import Task
 from edgekit_converters.targets.base import Exported
+from edgekit_converters.targets.bert_vocabulary import wordpiece_vocabulary
 from edgekit_converters.targets.metadata_tables import Table, Value, packed_table
 from edgekit_converters.targets.tflite_attachment import MAX_BYTES, Attachment, attach, attachment_of
 
 IDENTIFIER = b"M001"
-LABELS = "labels.txt"
+LABELS, VOCABULARY = "labels.txt", "vocab.txt"
 
-_AXIS_LABELS, _VALUE_LABELS = np.int8(2), np.int8(3)
+_AXIS_LABELS, _VALUE_LABELS, _VOCABULARY = np.int8(2), np.int8(3), np.int8(5)
 _FEATURE, _IMAGE, _BOXES = np.uint8(1), np.uint8(2), np.uint8(3)
-_NORMALIZATION = np.uint8(1)
+_NORMALIZATION, _BERT_TOKENIZER = np.uint8(1), np.uint8(4)
 _COLORS = {"rgb": np.int8(1), "gray": np.int8(2)}
 _BOUNDARIES = np.int8(1)
 _LAST_AXIS = Table({0: np.int32(2), 1: np.int32(2)})
 _DETECTION = {"boxes": "location", "classes": "category", "scores": "score", "count": "number of detections"}
 """Role of an output -> the name by which MediaPipe's ObjectDetector finds it."""
+_TOKENS = {"input_ids": "ids", "attention_mask": "mask", "token_type_ids": "segment_ids"}
+"""Name of an input -> the name by which MediaPipe's TextClassifier finds it."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +105,34 @@ def described(
     named = dict(zip(exported.inputs, (tensor.name for tensor in spec.inputs), strict=True))
     layouts = dict(zip(exported.inputs, exported.layouts, strict=False))
     results = dict(zip(exported.outputs, (tensor.name for tensor in spec.outputs), strict=True))
-    labels = _label_file(spec.labels)
-    inputs = tuple(_input(edge, named[edge.tensor], layouts.get(edge.tensor), spec.preprocess) for edge in edges[0])
+    labels, vocabulary = _label_file(spec.labels), _vocabulary(task)
+    if vocabulary is not None:
+        named = {tensor: _TOKENS[name] for tensor, name in named.items()}
     roles = _roles(task)
-    outputs = tuple(_output(edge, results.get(edge.tensor, edge.tensor), task, roles) for edge in edges[1])
-    graph: dict[int, Value] = {2: inputs, 3: outputs}
+    graph: dict[int, Value] = {
+        2: tuple(_input(edge, named[edge.tensor], layouts.get(edge.tensor), spec.preprocess) for edge in edges[0]),
+        3: tuple(_output(edge, results.get(edge.tensor, edge.tensor), task, roles) for edge in edges[1]),
+    }
+    version = "1.0.0"  # of the parser that knows all fields in use
+    if vocabulary is not None:
+        file = Table({0: VOCABULARY, 1: "Words of the tokenizer, one a line.", 2: _VOCABULARY})
+        graph[5] = (Table({0: _BERT_TOKENIZER, 1: Table({0: (file,)})}),)
+        version = "1.1.0"
     if roles:
         grouped = tuple(_DETECTION[role] for role in ("boxes", "classes", "scores"))
         graph[8] = (Table({0: "detection_result", 1: grouped}),)
-    version = "1.2.0" if roles else "1.0.0"
+        version = "1.2.0"
     model = Table({0: name, 1: f"{spec.task}, written by edgekit", 3: (Table(graph),), 7: version})
-    files = {} if labels is None else {LABELS: labels}
-    return Attachment(packed_table(model, IDENTIFIER), files), _notes(task, exported)
+    files = {file: content for file, content in ((LABELS, labels), (VOCABULARY, vocabulary)) if content is not None}
+    return Attachment(packed_table(model, IDENTIFIER), files), _notes(task, exported, tokenizer=vocabulary is not None)
+
+
+def _vocabulary(task: Task) -> bytes | None:
+    """Of a text classifier with the three inputs of BERT; readers know no others."""
+    spec = task.spec
+    if spec.task != "text-classification" or spec.text is None or {tensor.name for tensor in spec.inputs} != {*_TOKENS}:
+        return None
+    return wordpiece_vocabulary((task.root or Path()) / spec.text.tokenizer)
 
 
 def _input(edge: Edge, name: str, layout: Layout | None, how: Preprocess | None) -> Table:
@@ -187,17 +206,21 @@ def _label_file(labels: Sequence[str] | None) -> bytes | None:
     return "".join(f"{label}\n" for label in labels).encode()
 
 
-def _notes(task: Task, exported: Exported) -> list[str]:
+def _notes(task: Task, exported: Exported, *, tokenizer: bool) -> list[str]:
     spec, how = task.spec, task.spec.preprocess
     missing = []
-    for part, words in ((spec.text, "the tokenizer"), (spec.sound, "the sound front end"), (spec.table, "the columns")):
+    text = None if tokenizer else spec.text
+    for part, words in ((text, "the tokenizer"), (spec.sound, "the sound front end"), (spec.table, "the columns")):
         missing += [words] if part is not None else []
     if spec.labels and _label_file(spec.labels) is None:
         missing.append("labels with line breaks")
     if how is not None:
         missing += _image_gaps(how, exported.layouts)
     notes = [f"TFLite metadata for other tools leaves out {', '.join(missing)}"] if missing else []
-    if how is not None and _expressible(next(iter(exported.layouts), None), how) and len(set(how.mean)) + len(set(how.std)) > 2:
+    if tokenizer:
+        notes.append("MediaPipe's tokenizer makes small letters of A to Z only and keeps accents")
+    single = how is None or len(set(how.mean)) == len(set(how.std)) == 1
+    if not single and _expressible(next(iter(exported.layouts), None), how):
         notes.append("MediaPipe Tasks refuse a mean and std for each channel; TFLite Support and Android take them")
     return notes
 

@@ -51,7 +51,9 @@ def test_a_program_sees_the_files_bytes_scales_and_labels(
     integer_bundle: Bundle, edgekit_command: Command, tmp_path: Path, name: str, standard: str
 ) -> None:
     tool = compiler(name)
-    done = edgekit_command("export", integer_bundle.path, "--to", "c-array", "--name", "colours", "-o", tmp_path / "model.h")
+    done = edgekit_command(
+        "export", integer_bundle.path, "--to", "c-array", "--name", "colours", "-o", tmp_path / "model.h"
+    )
     assert done.returncode == 0, done.stderr
     language = "c" if name == "gcc" else "c++"
     (tmp_path / "main.c").write_text(PROGRAM)
