@@ -7,6 +7,7 @@ enumerations are those of the schema, version 1.5.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ class Edge:
 
 
 def with_metadata(path: Path, task: Task, exported: Exported, *, name: str) -> Exported:
-    """Describe a float `.tflite` file in its own metadata; one that brings metadata is left as it is.
+    """Describe a float `.tflite` file in its own metadata; one that brings metadata or files is left as it is.
 
     Args:
         path: The file; replaced in one step.
@@ -61,7 +62,8 @@ def with_metadata(path: Path, task: Task, exported: Exported, *, name: str) -> E
     Returns:
         ``exported``, with a note on what the metadata cannot say.
     """
-    if not (task.spec.labels or task.spec.preprocess) or attachment_of(path) is not None:
+    own = zipfile.is_zipfile(path) or attachment_of(path) is not None
+    if own or not (task.spec.labels or task.spec.preprocess):
         return exported
     if path.stat().st_size > MAX_BYTES:
         return replace(exported, notes=(*exported.notes, "the file is too large for TFLite metadata: it has none"))

@@ -55,6 +55,7 @@ def test_a_program_sees_the_files_bytes_scales_and_labels(
         "export", integer_bundle.path, "--to", "c-array", "--name", "colours", "-o", tmp_path / "model.h"
     )
     assert done.returncode == 0, done.stderr
+    assert "alignas(16) const unsigned char colours[" in (tmp_path / "model.c").read_text()
     language = "c" if name == "gcc" else "c++"
     (tmp_path / "main.c").write_text(PROGRAM)
     flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-pedantic", "-x", language]
