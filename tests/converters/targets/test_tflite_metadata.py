@@ -24,7 +24,7 @@ from edgekit.spec import Preprocess, Spec, TensorSpec, TextEncoding
 from edgekit.tasks import task_for
 from edgekit_converters.targets.base import Exported
 from edgekit_converters.targets.tflite_attachment import Attachment, attach, attachment_of
-from edgekit_converters.targets.tflite_metadata import Edge, described
+from edgekit_converters.targets.tflite_metadata import Edge, described, with_metadata
 
 MEDIAPIPE = Path(__file__).parents[3] / ".cache" / "mediapipe" / "bin" / "python"
 CLASSIFY = """
@@ -195,6 +195,18 @@ def test_metadata_that_a_source_brings_is_kept(
     assert again is not None
     assert (again.metadata, dict(again.files)) == (own.metadata, dict(own.files))
     assert metadata_in(bundle.file("own.dynamic-int8.tflite")) == own.metadata
+
+
+def test_files_behind_a_model_without_metadata_are_left_alone(integer_bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    original = integer_bundle.file("tiny.fp32.tflite").read_bytes()
+    path.write_bytes(original[: original.rindex(b"PK\x03\x04")].replace(b"TFLITE_METADATA", b"OTHER__METADATA"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "the user's own")
+    before = path.read_bytes()
+    exported = Exported(("image",), ("scores",), layouts=("NHWC",))
+    assert with_metadata(path, task_for(classifier(Preprocess())), exported, name="model") == exported
+    assert path.read_bytes() == before
 
 
 def test_attaching_changes_neither_answers_nor_itself_from_run_to_run(integer_bundle: Bundle, tmp_path: Path) -> None:
