@@ -16,6 +16,7 @@ VERBS = {
     "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
     "inspect": ("edgekit_converters.inspection.cli:inspect", "Show what is inside a model file or a bundle."),
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
+    "export": ("edgekit_converters.exporting.cli:export", "Write a bundle's TFLite model as C source."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, videos, cameras, text or arrays."),
     "demo": ("edgekit_runtimes.demo:demo", "Show a camera with a bundle's answers, live."),
     "verify": ("edgekit_runtimes.cli:verify", "Prove that this machine gives the original model's answers."),

@@ -37,6 +37,8 @@ from edgekit_converters.specs import wished_layouts, written_spec
 from edgekit_converters.store import stack
 from edgekit_converters.targets import Exported, ExportOptions, export
 from edgekit_converters.targets.quiet import quiet
+from edgekit_converters.targets.tflite_attachment import carry
+from edgekit_converters.targets.tflite_metadata import with_metadata
 
 _TOOLS = ("ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy", "onnx", "onnxruntime",
           "opencv-python-headless", "tensorflow", "tf2onnx", "torch", "transformers")  # fmt: skip
@@ -134,6 +136,8 @@ class _Conversion:
         path = self.scratch / f"{self.name}.fp32{FORMAT_SUFFIXES[target]}"
         with self.stages.stage(f"{target}: convert"):
             exported = export(self.source, target, path, ExportOptions(wishes))
+            if target == "tflite":
+                exported = with_metadata(path, self.task, exported, name=self.name)
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
         measured = self._measure(path, target, "fp32", exported)
@@ -174,6 +178,8 @@ class _Conversion:
         with self.stages.stage(f"{target}: {recipe.name}"), quiet():
             effort = self.request.effort
             report = quantize(float_path, path, recipe, samples, io=io, effort=effort, accept=accept)
+            if target == "tflite":
+                carry(float_path, path)
             check = check_artifact(path, recipe, io)
         found = self._measure(path, target, recipe.name, exported)
         files = (path, found), (float_path, measured)

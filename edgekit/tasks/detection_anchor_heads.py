@@ -121,6 +121,9 @@ class Ssd(Head):
 class SsdPostprocessed(Head):
     """What TFLite's ``TFLite_Detection_PostProcess`` gives: boxes ``(N, 4)`` top, left, bottom, right as shares,
     class numbers ``(N,)``, scores ``(N,)`` and the number of boxes.
+
+    Attributes:
+        names: Role (boxes, classes, scores, count) -> output name.
     """  # noqa: D205  the shapes belong into one sentence
 
     final = True
@@ -140,25 +143,25 @@ class SsdPostprocessed(Head):
             "scores": _is_row,
             "count": lambda shape: shape in ((), (1,)),
         }
-        self._names: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         for role, fit in fits.items():
             if role == "count" and len(spec.outputs) == 3 and options.count is None:
                 continue  # some exporters leave it out: empty places have a score of 0
-            among = [output for output in spec.outputs if output.name not in self._names.values()]
+            among = [output for output in spec.outputs if output.name not in self.names.values()]
             name = getattr(options, role) or standard[role]
-            self._names[role] = output_for(spec, role, name, fit, among=among).name
+            self.names[role] = output_for(spec, role, name, fit, among=among).name
 
     def candidates(self, outputs: Mapping[str, Array], threshold: float) -> Candidates:
         """Return the boxes whose score is above a threshold."""
-        scores = outputs[self._names["scores"]]
+        scores = outputs[self.names["scores"]]
         filled = len(scores)
-        if "count" in self._names:
-            filled = round(float(outputs[self._names["count"]].reshape(-1)[0]))
+        if "count" in self.names:
+            filled = round(float(outputs[self.names["count"]].reshape(-1)[0]))
             if not 0 <= filled <= len(scores):
                 raise DataRefused(f"a detector that says {filled} boxes", expected=f"0 to {len(scores)}")
         at = np.flatnonzero(scores[:filled] > threshold)
-        boxes = outputs[self._names["boxes"]][at][:, [1, 0, 3, 2]].astype(np.float64)
-        classes = np.rint(outputs[self._names["classes"]][at]).astype(np.int64)
+        boxes = outputs[self.names["boxes"]][at][:, [1, 0, 3, 2]].astype(np.float64)
+        classes = np.rint(outputs[self.names["classes"]][at]).astype(np.int64)
         return Candidates(self.in_pixels(boxes), scores[at], classes)
 
 
