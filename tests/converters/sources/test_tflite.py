@@ -15,9 +15,9 @@ from edgekit.errors import DataRefused, ModelRefused, UsageError
 from edgekit_converters.sources import InputHint, SourceOptions, open_source
 from edgekit_converters.sources.tflite import TFLiteSource
 
-CONV_INPUT_AT = 25880
-"""Where kws_ref_model.tflite names the data tensor of a convolution; -1 there means "left out"."""
-CONV_INPUT = (11).to_bytes(4, "little")
+RESHAPE_SHAPE_AT = 25548
+"""Where kws_ref_model.tflite names the shape of a reshape; -1 there means "left out", and the runtime follows it."""
+RESHAPE_SHAPE = (2).to_bytes(4, "little")
 
 
 @pytest.fixture(scope="session")
@@ -105,8 +105,8 @@ def test_another_format_under_this_name_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_crashes_the_runtime_is_refused_and_the_parent_lives(keyword: Path) -> None:
     """Fault 3."""
     data = bytearray(keyword.read_bytes())
-    assert data[CONV_INPUT_AT : CONV_INPUT_AT + 4] == CONV_INPUT
-    data[CONV_INPUT_AT : CONV_INPUT_AT + 4] = b"\xff" * 4
+    assert data[RESHAPE_SHAPE_AT : RESHAPE_SHAPE_AT + 4] == RESHAPE_SHAPE
+    data[RESHAPE_SHAPE_AT : RESHAPE_SHAPE_AT + 4] = b"\xff" * 4
     keyword.write_bytes(data)
     name = re.escape(keyword.name)
     with pytest.raises(ModelRefused, match=rf"{name} crashed the runtime \(SIGSEGV\)") as caught:
