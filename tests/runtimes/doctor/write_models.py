@@ -37,7 +37,7 @@ def onnx_model() -> bytes:
 
 def tflite_model() -> bytes:
     """Write the same network with ``x`` of shape 1x8x8x3."""
-    import flatbuffers  # type: ignore[import-untyped]
+    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     def tensor(name: str, shape: list[int], buffer: int) -> object:
