@@ -227,7 +227,7 @@ def test_a_bundle_holds_what_the_readme_lists(session: list[Ran]) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "samples" / "README.md"], ids=str
 )
 def test_links_and_pictures_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
