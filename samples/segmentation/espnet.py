@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 DILATIONS = (1, 2, 4, 8, 16)
-PHOTO = 16.0
-"""Photos come this much larger than what the weights were trained on, see `_take_larger_photos`."""
 
 
 class Norm(nn.Module):  # type: ignore[misc]
@@ -134,7 +132,6 @@ class ESPNet(nn.Module):  # type: ignore[misc]
 
     def __init__(self, classes: int, p: int, q: int) -> None:
         super().__init__()
-        self.register_load_state_dict_pre_hook(_take_larger_photos)
         self.encoder = Encoder(classes, p, q)
         self.level3_C = Conv(128 + 3, classes, 1)
         self.br = nn.BatchNorm2d(classes, eps=1e-3)
@@ -150,21 +147,6 @@ class ESPNet(nn.Module):  # type: ignore[misc]
         upper = self.up_l3(self.br(scores))
         upper = self.up_l2(self.combine_l2_l3(torch.cat([self.level3_C(second), upper], dim=1)))
         return self.classifier(self.conv(torch.cat([upper, first], dim=1)))
-
-
-def _take_larger_photos(_: nn.Module, state: dict[str, Tensor], *__: object) -> None:
-    """Let published weights take photos of `PHOTO` times the values, which changes nothing else.
-
-    Trained on values of some thousandths, the photo is fed in again beside features of tenths. In TFLite what is
-    concatenated shares one int8 scale, on whose grid such a photo is gone (and one that is larger than the features
-    would take the grid from them: with 255 the int8 file lost 25 points of mIoU).
-    """
-    state["encoder.level1.conv.weight"] = state["encoder.level1.conv.weight"] / PHOTO
-    for name in ("encoder.b1.bn", "encoder.b2.bn"):
-        weight, mean = state[f"{name}.weight"].clone(), state[f"{name}.running_mean"].clone()
-        weight[-3:] /= PHOTO
-        mean[-3:] *= PHOTO
-        state[f"{name}.weight"], state[f"{name}.running_mean"] = weight, mean
 
 
 def _doubled(channels: int) -> nn.ConvTranspose2d:
