@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -113,11 +113,6 @@ Metric = Proportion | Estimate
 def metric_from_dict(raw: dict[str, Any]) -> Metric:
     """Read the JSON form that `dataclasses.asdict` gives."""
     return Proportion(**raw) if "successes" in raw else Estimate(**raw)
-
-
-def metric_to_dict(metric: Metric) -> dict[str, Any]:
-    """Return the JSON form."""
-    return asdict(metric)
 
 
 def points_lost(original: Metric, artifact: Metric) -> float:

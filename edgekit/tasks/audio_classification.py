@@ -15,7 +15,7 @@ from edgekit.metrics import Metric, Proportion, bootstrapped
 from edgekit.parity import Scorer
 from edgekit.spec import Spec
 from edgekit.tasks.base import ResultScorer
-from edgekit.tasks.classification import Classification, Label, class_number, probabilities, scores_output
+from edgekit.tasks.classification import Classification, Label, class_number, probabilities, scores_output, sigmoid
 from edgekit.tasks.sound import SoundContext, SoundTask, grouped
 
 
@@ -130,7 +130,7 @@ class AudioClassification(SoundTask):
         if not self.options.multi_label:
             return probabilities(scores)
         flat = np.asarray(scores, np.float64).reshape(len(scores), -1)
-        return flat if self.options.scores == "probabilities" else _sigmoid(flat)
+        return flat if self.options.scores == "probabilities" else sigmoid(flat)
 
     def decode(self, outputs: Mapping[str, Array], contexts: Sequence[Any] | None = None) -> list[Any]:
         """Return a `Classification` for each recording."""
@@ -380,11 +380,6 @@ def _checked(scores: Array) -> Array:
     if np.isnan(scores).any():
         raise DataRefused("the model gave NaN", expected="scores")
     return scores
-
-
-def _sigmoid(scores: Array) -> Array:
-    found: Array = 0.5 * (1 + np.tanh(0.5 * scores))
-    return found
 
 
 def _check_share(name: str, value: float) -> None:

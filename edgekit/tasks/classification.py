@@ -97,6 +97,12 @@ def probabilities(scores: Array) -> Array:
     return shares
 
 
+def sigmoid(values: Array) -> Array:
+    """Logistic function, without overflow."""
+    shares: Array = 0.5 * (1 + np.tanh(0.5 * values))
+    return shares
+
+
 def classify(outputs: Mapping[str, Array], spec: Spec, output: str, top_k: int) -> list[Classification]:
     """Decode scores into the best classes of each sample."""
     shares = probabilities(outputs[output])

@@ -12,7 +12,8 @@ from edgekit.errors import DataRefused, SpecRefused
 from edgekit.spec import Spec, TensorSpec
 from edgekit.tasks.anchors import anchors_for
 from edgekit.tasks.boxes import from_centres
-from edgekit.tasks.detection_heads import Candidates, Head, sigmoid, softmax
+from edgekit.tasks.classification import sigmoid
+from edgekit.tasks.detection_heads import Candidates, Head, softmax
 from edgekit.tasks.detection_options import DetectionOptions, Shape, check_labels, output_for
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

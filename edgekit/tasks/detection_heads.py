@@ -17,6 +17,7 @@ from edgekit.engine import Array
 from edgekit.errors import SpecRefused
 from edgekit.spec import Spec, TensorSpec
 from edgekit.tasks.boxes import Boxes, from_centres
+from edgekit.tasks.classification import sigmoid
 from edgekit.tasks.detection_options import (
     Activation,
     DetectionOptions,
@@ -229,12 +230,6 @@ class Detr(Head):
         else:
             at, classes, scores = self.best(logits, threshold)
         return Candidates(self.in_pixels(from_centres(outputs[self.boxes.name][at])), scores, classes)
-
-
-def sigmoid(values: Array) -> Array:
-    """Logistic function, without overflow."""
-    shares: Array = 0.5 * (1 + np.tanh(0.5 * values))
-    return shares
 
 
 def softmax(values: Array) -> Array:

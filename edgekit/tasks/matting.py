@@ -16,6 +16,7 @@ from edgekit.errors import DataRefused, SpecRefused
 from edgekit.metrics import Metric, bootstrapped
 from edgekit.spec import Spec
 from edgekit.tasks.base import ResultScorer
+from edgekit.tasks.classification import sigmoid
 from edgekit.tasks.label_maps import LabelMap, is_mask, mask_beside, png_text
 from edgekit.tasks.picture import PictureTask
 from edgekit.tasks.planes import PhotoGrid, without_nan
@@ -167,7 +168,7 @@ class Matting(PictureTask):
     def _alpha(self, plane: Array, grid: PhotoGrid) -> NDArray[np.float32]:
         """Resample shares, not logits: the field's matting models are trained and compared on shares."""
         if self.options.activation in ("sigmoid", "softmax"):
-            plane = 0.5 * (1 + np.tanh(0.5 * plane))  # the logistic function, without overflow
+            plane = sigmoid(plane)
         elif self.options.activation == "none" and not (plane.min() >= -_OVER and plane.max() <= 1 + _OVER):
             raise DataRefused(
                 f"output {self.output!r} holds {plane.min():g}..{plane.max():g}",

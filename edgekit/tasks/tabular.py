@@ -14,7 +14,7 @@ from edgekit.engine import Array
 from edgekit.errors import DataRefused, SpecRefused
 from edgekit.parity import Scorer
 from edgekit.spec import Spec
-from edgekit.tasks.classification import Classification, Label, class_number, probabilities, scores_output
+from edgekit.tasks.classification import Classification, Label, class_number, probabilities, scores_output, sigmoid
 from edgekit.tasks.row import RowTask
 from edgekit.tasks.tabular_scores import ClassScorer, Value, ValueScorer
 
@@ -95,7 +95,7 @@ class TabularClassification(RowTask):
         scores = _finite(outputs, self.output)
         if scores.shape[1] == 1:
             if self.options.logits:
-                scores = 0.5 * (1 + np.tanh(0.5 * scores))
+                scores = sigmoid(scores)
             elif scores.min() < -0.01 or scores.max() > 1.01:  # a quantized sigmoid may leave 0..1 by a step
                 raise DataRefused(
                     f"output {self.output!r} is {float(scores.max()):.4g}",

@@ -6,29 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import MissingExtra, SpecRefused
+from edgekit.tasks.tokens import read_tokenizer
 
 _UNKNOWN = "\ufffd"
 _HELD = 4  # tokens that one character can need: UTF-8 has at most four bytes
 
 
 def open_tokenizer(path: Path) -> Any:
-    """Open a ``tokenizer.json`` that neither pads nor cuts.
-
-    Raises:
-        MissingExtra: The tokenizers library is not installed.
-        SpecRefused: The file is no tokenizer.
-    """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtra(
-            "text needs the tokenizers library, which is not installed", remedy="pip install 'edgekit-ai[text]'"
-        ) from error
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise SpecRefused(f"{path} is not a tokenizer: {error}", expected="a Hugging Face tokenizer.json") from error
+    """Open a ``tokenizer.json`` that neither pads nor cuts; raises as `read_tokenizer`."""
+    tokenizer = read_tokenizer(path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -79,8 +79,8 @@ def token_feeds(spec: Spec, encodings: Sequence[Any]) -> dict[str, Array]:
     }
 
 
-def open_tokenizer(path: Path, length: int) -> Any:
-    """Open a ``tokenizer.json`` that cuts and pads to a length.
+def read_tokenizer(path: Path) -> Any:
+    """Read a ``tokenizer.json``, with the truncation and padding that it says itself.
 
     Raises:
         MissingExtra: The tokenizers library is not installed.
@@ -93,9 +93,14 @@ def open_tokenizer(path: Path, length: int) -> Any:
             "text needs the tokenizers library, which is not installed", remedy="pip install 'edgekit-ai[text]'"
         ) from error
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise SpecRefused(f"{path} is not a tokenizer: {error}", expected="a Hugging Face tokenizer.json") from error
+
+
+def open_tokenizer(path: Path, length: int) -> Any:
+    """Open a ``tokenizer.json`` that cuts and pads to a length; raises as `read_tokenizer`."""
+    tokenizer = read_tokenizer(path)
     tokenizer.enable_truncation(length, direction=(tokenizer.truncation or {}).get("direction", "right"))
     tokenizer.enable_padding(length=length, **_padding(tokenizer))
     return tokenizer

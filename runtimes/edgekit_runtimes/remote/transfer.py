@@ -76,8 +76,11 @@ class AgentConnection:
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Send a message and return the answer. Raises EnvironmentFault when the agent refuses."""
         assert self._process.stdin is not None  # noqa: S101  a pipe
-        assert self._process.stdout is not None  # noqa: S101  a pipe
         send(self._process.stdin, message)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101  a pipe
         answer = receive(self._process.stdout)
         if not answer.get("fine"):
             raise EnvironmentFault(f"{self.device.name}: {answer.get('error')}")
@@ -99,10 +102,7 @@ class AgentConnection:
                 told(len(block))
         with suppress(OSError):
             self._process.stdin.flush()
-        assert self._process.stdout is not None  # noqa: S101  a pipe
-        answer = receive(self._process.stdout)
-        if not answer.get("fine"):
-            raise EnvironmentFault(f"{self.device.name}: {answer.get('error')}")
+        self._answer()
 
     def _fault(self, cut: ConnectionCut) -> Exception:
         """Why the agent did not answer: no connection, or no edgekit there."""
