@@ -16,6 +16,12 @@ VERBS = {
     "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
     "inspect": ("edgekit_converters.inspection.cli:inspect", "Show what is inside a model file or a bundle."),
     "compare": ("edgekit_converters.compare.cli:compare", "Show which layers carry an artifact's error."),
+    "compress": (
+        "edgekit_converters.compress.cli:compress",
+        "Prune a trained model, recovering from the original.",
+    ),
+    "plan": ("edgekit_converters.plan.cli:plan", "Choose the variant that fits a budget of latency, size and memory."),
+    "report": ("edgekit_converters.report.cli:report", "Write one HTML page that explains bundles."),
     "export": ("edgekit_converters.exporting.cli:export", "Write a bundle's TFLite model as C source."),
     "run": ("edgekit_runtimes.cli:run", "Run a bundle on photos, videos, cameras, text or arrays."),
     "demo": ("edgekit_runtimes.demo:demo", "Show a camera with a bundle's answers, live."),
@@ -28,21 +34,27 @@ VERBS = {
     "device": ("edgekit_runtimes.remote.cli:device", "Know boards by name, and reach them over SSH."),
     "deploy": ("edgekit_runtimes.remote.cli:deploy", "Put a bundle on a board; only what changed is sent."),
     "service": ("edgekit_runtimes.service.cli:service", "Run a bundle for months under systemd, watched and updated."),
+    "push": ("edgekit_runtimes.lifecycle.cli:push", "Put a bundle into a registry: OCI, Hugging Face or MLflow."),
+    "pull": ("edgekit_runtimes.lifecycle.cli:pull", "Fetch a bundle from a registry and check it."),
     "serve": ("edgekit_runtimes.serve.cli:serve", "Serve bundles over HTTP with the Open Inference Protocol v2."),
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
+    "mlflow": "mlflow",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "oras": "oci",
     "prometheus_client": "serve",
+    "pyarrow": "parquet",
     "python_multipart": "serve",
+    "ray": "ray",
     "starlette": "serve",
     "tokenizers": "text",
     "uvicorn": "serve",
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
-    "flatbuffers", "h5py", "matplotlib",
+    "flatbuffers", "h5py", "matplotlib", "torch_pruning",
 )  # fmt: skip
 
 
