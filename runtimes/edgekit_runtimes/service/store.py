@@ -55,12 +55,12 @@ class Store:
             BundleRefused: A file does not have its checksum.
             EnvironmentFault: The disk is full; nothing is left behind.
         """
+        Bundle(bundle)
         place = self.folder / "bundles" / contents_of(bundle)
         if place.is_dir():
             with suppress(BundleRefused):  # the power failed while it was removed
                 Bundle(place)
                 return place
-        Bundle(bundle)
         with atomic_folder(place) as temporary:
             for file in sorted(bundle.iterdir()):
                 shutil.copyfile(file, temporary / file.name)
