@@ -42,6 +42,7 @@ class Resources:
             element-wise operator writes over an input that nobody needs any more.
         traffic_bytes: Weights, inputs and outputs of every operator, once each.
         int8_macs: Those of ``macs`` that 8-bit kernels multiply.
+        weights_read_bytes: Those of ``weight_bytes`` that one inference reads: of a table of embeddings some rows.
         operators: Those that multiply, in the order in which they run.
     """
 
@@ -50,6 +51,7 @@ class Resources:
     peak_activation_bytes: int
     traffic_bytes: int
     int8_macs: int = 0
+    weights_read_bytes: int = 0
     operators: tuple[OperatorResources, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from edgekit.parity import OutputParity, Parity
 from edgekit.resources import OperatorResources, Resources
 from edgekit.spec import Spec, TensorSpec
 
-RESOURCES = Resources(12, 48, 28, 76, 0, (OperatorResources("out:0", "FULLY_CONNECTED", 12, 48, 76),))
+RESOURCES = Resources(12, 48, 28, 76, 0, 48, (OperatorResources("out:0", "FULLY_CONNECTED", 12, 48, 76),))
 PARITY = Parity(8, (OutputParity("y", 1e-6, 1.0, 1e-5),), Proportion(8, 8))
 
 
