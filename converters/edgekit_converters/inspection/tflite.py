@@ -19,6 +19,7 @@ from edgekit_converters.inspection import costs, macs
 from edgekit_converters.inspection.model import Inspection, SizePart, Tally
 
 MAX_RANK = 16
+MAX_NAME = 80
 MAX_TABLES = 1_000_000
 DAMAGED = (struct.error, IndexError, ValueError, OverflowError, TypeError, KeyError, RecursionError)
 INDEX_DTYPES = ("int32", "int64", "uint32", "uint64", "bool", "string")
@@ -225,7 +226,7 @@ class _File:
         inputs, outputs = _picked(tensors, at), _picked(tensors, to)
         if name == "DEQUANTIZE":
             stored_as[to[0]] = inputs[0]
-        step = costs.Step(outputs[0].info.name if outputs else name, name, _values(at), _values(to))
+        step = costs.Step(_short(outputs[0].info.name) if outputs else name, name, _values(at), _values(to))
         if (compute := macs.TFLITE.get(name)) is None:
             self._add_step(step)
             return
@@ -290,6 +291,11 @@ def _names_of(enumeration: Any) -> dict[int, str]:
     """Return number -> name of a generated enumeration; dtypes become numpy's names."""
     names = {value: key for key, value in vars(enumeration).items() if isinstance(value, int)}
     return {value: key.lower() for value, key in names.items()} if enumeration.__name__ == "TensorType" else names
+
+
+def _short(name: str) -> str:
+    """The end of a tensor's name: converters join the names of all operators that were fused, a kilobyte of them."""
+    return name.rpartition(";;")[2][-MAX_NAME:]
 
 
 def _values(indices: Iterable[int]) -> tuple[str, ...]:
