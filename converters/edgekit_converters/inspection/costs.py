@@ -32,6 +32,7 @@ ELEMENT_WISE = frozenset(
         "Add Sub Mul Div Max Min Relu Clip PRelu LeakyRelu Elu Selu Gelu HardSwish HardSigmoid Sigmoid Tanh Erf Exp",
         "Log Sqrt Reciprocal Abs Neg Floor Ceil Round Pow Softmax LogSoftmax Softplus Softsign Mish Swish Where Not",
         "BatchNormalization LayerNormalization InstanceNormalization Cast",
+        "com.microsoft::BiasGelu com.microsoft::Gelu com.microsoft::QuickGelu com.microsoft::SkipLayerNormalization",
     )
     for word in line.split()
 )

@@ -18,6 +18,10 @@ from edgekit_runtimes.bench.roofline.peak import MachinePeak, machine_peak
 BARE = "a bare file does not say what an inference costs: give the bundle"
 OLD = "the bundle does not say what an inference costs, or its graph has control flow or open shapes: convert again"
 ELSEWHERE = "the peak of an accelerator is not measured, only that of engines on the CPU"
+FASTER = (
+    "it was faster than the peak that was measured: the engine multiplies in another precision or in fewer steps, or the "
+    "machine was busy meanwhile"
+)
 NO_RATE = "the engine refuses the small network with which its peak is measured"
 
 
@@ -58,8 +62,8 @@ def _compared(one: Measurement, root: Path) -> Roofline | str:
             found = roofline(resources, peak, one.latency.p50)
     except EdgeKitError as error:
         return str(error)
-    if found is None:
-        return NO_RATE
+    if found is None or found.reached > 1:
+        return NO_RATE if found is None else FASTER
     nodes = () if one.profile is None else one.profile.nodes
     return replace(found, operators=tuple(bounds(nodes, resources.operators, peak)))
 

@@ -15,6 +15,7 @@ from edgekit_runtimes.bench.roofline import compare, peak
 from edgekit_runtimes.bench.roofline.bandwidth import Level
 from edgekit_runtimes.bench.roofline.compare import with_rooflines
 from edgekit_runtimes.bench.roofline.peak import MachinePeak
+from edgekit_runtimes.bench.stats import summarize
 from tests.conftest import CommandRunner
 from tests.runtimes.bench.test_report import ONE
 
@@ -44,7 +45,7 @@ def test_in_a_shell(edgekit_command: CommandRunner, counted: Path, tmp_path: Pat
     assert found["compute_bound_ms"] == pytest.approx(7_489_664 / raw["machine_peak"]["gmacs_per_s"]["fp32"] / 1e6)
     assert 0 < found["compute_bound_ms"] <= found["reachable_ms"]
     assert found["reached"] == pytest.approx(found["reachable_ms"] / row["latency_ms"]["p50"])
-    assert 0 < found["reached"] <= 1.1  # measured a moment apart, on a machine that may be busy
+    assert 0 < found["reached"] <= 1
     assert len(found["operators"]) == 28
     assert "this machine could do it in" in done.stdout
     assert "furthest from the limit" in done.stdout
