@@ -19,8 +19,8 @@ BARE = "a bare file does not say what an inference costs: give the bundle"
 OLD = "the bundle does not say what an inference costs, or its graph has control flow or open shapes: convert again"
 ELSEWHERE = "the peak of an accelerator is not measured, only that of engines on the CPU"
 FASTER = (
-    "it was faster than the peak that was measured: the engine multiplies in another precision or in fewer steps, or the "
-    "machine was busy meanwhile"
+    "it was faster than the peak that was measured: the engine multiplies in another precision or in fewer steps, or "
+    "the machine was busy meanwhile"
 )
 NO_RATE = "the engine refuses the small network with which its peak is measured"
 

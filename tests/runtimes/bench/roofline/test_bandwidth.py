@@ -47,7 +47,12 @@ def test_levels_are_measured_between_the_caches(monkeypatch: pytest.MonkeyPatch)
 
 def test_little_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr(module, "bandwidth", lambda size, threads: sizes.append(size) or 1.0)
+
+    def measured(size: int, threads: int) -> float:
+        sizes.append(size)
+        return 1.0
+
+    monkeypatch.setattr(module, "bandwidth", measured)
     measure_levels([Cache(1, 32 << 10), Cache(2, 512 << 10)], 1, available=80 << 20)
     assert sizes[-1] == 20 << 20
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgekit_runtimes.bench.job import Target
+from edgekit_runtimes.bench.job import Effort, Target
 from edgekit_runtimes.bench.machine import State, Verdict
 from edgekit_runtimes.bench.process import Answer, run_job
 from edgekit_runtimes.bench.roofline import peak as module
@@ -104,7 +104,7 @@ def test_a_real_process_measures_this_machine(tree: TreeMaker) -> None:
         for number, size in ((0, "32K"), (1, "512K"))
         for name, text in {"type": "Unified", "size": size, "level": str(number + 1), "shared_cpu_list": "0"}.items()
     }
-    answer = run_job("peak", TARGET, threads=1, effort=module.Effort(), root=tree(caches))
+    answer = run_job("peak", TARGET, threads=1, effort=Effort(), root=tree(caches))
     found = MachinePeak.from_dict({**answer.result, "engine": "onnxruntime", "version": "1", "threads": 1})
     assert set(found.gmacs_per_s) == {"fp32", "int8"}
     assert min(found.gmacs_per_s.values()) > 0

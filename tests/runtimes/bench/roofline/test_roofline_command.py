@@ -88,9 +88,15 @@ def test_a_share_above_one_is_a_wrong_roof_that_is_measured_again(counted: Path,
     assert one.roofline.reached == pytest.approx(7_489_664 / 100e6 / 2.0, rel=0.05)
 
 
-def test_accelerators_and_older_bundles_are_not_known(
-    own_person_bundle: Path, counted: Path, asked: list[bool]
-) -> None:
+def test_what_beats_a_roof_measured_twice_has_none(counted: Path, asked: list[bool]) -> None:
+    target = dataclasses.replace(ONE.target, path=counted / "model.fp32.tflite", bundle=counted)
+    fast = dataclasses.replace(ONE, target=target, latency=summarize([0.00001]))
+    (one,), (why,) = with_rooflines([fast])
+    assert (asked, one.roofline) == ([False, True], None)
+    assert "it was faster than the peak that was measured" in why
+
+
+def test_accelerators_are_not_known(counted: Path, asked: list[bool]) -> None:
     target = dataclasses.replace(ONE.target, path=counted / "model.fp32.tflite", bundle=counted)
     (one,), (why,) = with_rooflines([dataclasses.replace(ONE, target=target, engine="onnxruntime:cuda")])
     assert one.roofline is None
