@@ -147,23 +147,31 @@ def folded(flow: Flow) -> Flow:
     """
     uses = Counter(name for step in flow.steps for name in step.inputs)
     quantized = Counter(step.inputs[0] for step in flow.steps if step.kind in QUANTIZE)
+    wanted = set(flow.outputs)
     fixed = {*flow.inputs, *flow.outputs, *flow.constants}
     stands_for: dict[str, str] = {}
-    steps = []
-    for step in flow.steps:
-        source = step.inputs[0] if step.inputs else ""
-        if step.kind in DEQUANTIZE and not set(step.outputs) & set(flow.outputs):
-            stands_for[step.outputs[0]] = source
-        elif step.kind in QUANTIZE and source not in fixed and uses[source] == quantized[source] == 1:
-            stands_for[source] = step.outputs[0]
-        else:
-            steps.append(step)
 
     def real(name: str) -> str:
         seen = {name}
         while (after := stands_for.get(name)) is not None and after not in seen:
             seen.add(name := after)
         return name
+
+    steps = []
+    for step in flow.steps:
+        source = step.inputs[0] if step.inputs else ""
+        if step.kind in DEQUANTIZE and step.outputs and not set(step.outputs) & wanted:
+            stands_for[step.outputs[0]] = real(source)
+        elif (
+            step.kind in QUANTIZE
+            and step.outputs
+            and source not in fixed
+            and source not in stands_for
+            and uses[source] == quantized[source] == 1
+        ):
+            stands_for[source] = step.outputs[0]
+        else:
+            steps.append(step)
 
     def renamed(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(real(name) for name in names)
@@ -189,17 +197,20 @@ def peak_activation_bytes(flow: Flow) -> int:
     """Largest sum of values that are alive at the same time."""
     last = _last_uses(flow)
     alive = {name: flow.sizes.get(name, 0) for name in flow.inputs}
-    peak = sum(alive.values())
+    total = peak = sum(alive.values())
     for number, step in enumerate(flow.steps):
         dying = [name for name in dict.fromkeys(step.inputs) if name in alive and last.get(name) == number]
         taken_over = _reused(step, dying, flow.sizes)
         if taken_over is not None:
-            del alive[taken_over]
-        alive.update({name: flow.sizes.get(name, 0) for name in step.outputs if name})
-        peak = max(peak, sum(alive.values()))
+            total -= alive.pop(taken_over)
+        for name in step.outputs:
+            if name and name not in alive:
+                alive[name] = flow.sizes.get(name, 0)
+                total += alive[name]
+        peak = max(peak, total)
         for name in {*dying, *step.outputs}:
             if last.get(name, -1) <= number:
-                alive.pop(name, None)
+                total -= alive.pop(name, 0)
     return peak
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,28 @@ def test_quantizations_are_part_of_the_operators_beside_them() -> None:
     found = account(Flow(("x8",), ("y8",), steps, sizes, {"w8"}))
     assert (found.macs, found.int8_macs, found.weight_bytes, found.traffic_bytes) == (7, 7, 5, 10 + 5 + 20)
     assert found.peak_activation_bytes == 10 + 20
+
+
+def test_a_value_quantized_anew_is_work_too() -> None:
+    """DequantizeLinear -> QuantizeLinear, between operators whose scales differ."""
+    steps = [Step("1", "DequantizeLinear", ("x",), ("a",)), Step("2", "QuantizeLinear", ("a",), ("c",))]
+    found = account(flow(*steps))
+    assert (found.traffic_bytes, found.peak_activation_bytes) == (100 + 30, 100 + 30)
+
+
+def test_the_time_grows_with_the_graph_and_not_with_its_square() -> None:
+    """A foreign file may hold a million operators, all of whose values stay alive to the end."""
+
+    def seconds(count: int) -> float:
+        names = [f"v{number}" for number in range(count)]
+        kinds = ("EXP", "DEQUANTIZE")
+        steps = [Step(b, kinds[number % 2], (a,), (b,)) for number, (a, b) in enumerate(pairwise(names))]
+        graph = Flow(("v0",), tuple(names[::2]), [*steps, Step("", "CONCATENATION", tuple(names), ("z",))], SIZES)
+        start = time.process_time()
+        account(graph)
+        return time.process_time() - start
+
+    assert min(seconds(40_000) for _ in range(2)) < 24 * min(seconds(5_000) for _ in range(3))
 
 
 def test_quantizations_at_the_ends_are_work_of_their_own() -> None:
