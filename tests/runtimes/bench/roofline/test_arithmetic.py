@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,15 @@ def test_they_multiply_as_often_as_they_say(tmp_path: Path, form: str, dtype: st
     assert found.int8_macs == (MACS[dtype] if dtype == "int8" else 0)
     assert found.weight_bytes < 100 << 10  # small enough for any second-level cache
     assert found.macs / found.traffic_bytes > 10  # nothing but arithmetic holds it up
+
+
+def test_the_script_writes_the_module(capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).parents[4] / "scripts" / "make_peak_models.py"
+    runpy.run_path(str(script), run_name="__main__")
+    written: dict[str, Any] = {}
+    exec(compile(capsys.readouterr().out, "peak_models.py", "exec"), written)  # noqa: S102  # our own script's
+    assert written["MACS"] == MACS
+    assert all(written["peak_model"](*form) == peak_model(*form) for form in FORMS)
 
 
 def test_engines_reach_what_a_matrix_product_of_numpy_reaches() -> None:
