@@ -24,6 +24,7 @@ from edgekit.binding import Binding
 from edgekit.engine import Array
 from edgekit.errors import BundleRefused
 from edgekit.parity import Parity
+from edgekit.resources import Resources
 from edgekit.spec import Spec
 
 SCHEMA_VERSION = 1
@@ -49,6 +50,7 @@ class Artifact:
         latency_ms: Median milliseconds for one sample on the machine that converted.
         degraded: Why the artifact missed its gate, when it was published all the same.
         notes: What a user should know, e.g. layers that stayed in float.
+        resources: What one inference costs on any machine; ``None`` where it was not counted.
     """
 
     file: str
@@ -62,6 +64,7 @@ class Artifact:
     latency_ms: float
     degraded: str | None = None
     notes: tuple[str, ...] = ()
+    resources: Resources | None = None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Artifact:
@@ -72,6 +75,7 @@ class Artifact:
         for kind in ("parity", "golden"):
             values[kind] = Parity.from_dict(raw[kind])
         values["notes"] = tuple(raw.get("notes", ()))
+        values["resources"] = None if raw.get("resources") is None else Resources.from_dict(raw["resources"])
         return cls(**values)
 
 
@@ -134,7 +138,9 @@ class Manifest:
 
 def _artifact_dict(artifact: Artifact) -> dict[str, Any]:
     raw = asdict(artifact)
-    return {**raw, "parity": artifact.parity.to_dict(), "golden": artifact.golden.to_dict()}
+    resources = None if artifact.resources is None else artifact.resources.to_dict()
+    parity = {"parity": artifact.parity.to_dict(), "golden": artifact.golden.to_dict()}
+    return {**raw, **parity, "resources": resources}
 
 
 class Bundle:

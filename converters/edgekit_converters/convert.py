@@ -25,6 +25,7 @@ from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
+from edgekit_converters.inspection.inspector import resources_of
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
 from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
@@ -212,6 +213,7 @@ class _Conversion:
             latency_ms=measured.latency_ms,
             degraded=reason,
             notes=tuple(dict.fromkeys(notes)),
+            resources=resources_of(path),
         )
 
     def _miss(self, file: str, reason: str, parity: Parity) -> None:

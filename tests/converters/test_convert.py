@@ -84,6 +84,21 @@ def test_the_manifest_tells_where_everything_comes_from(converted: Bundle) -> No
     assert manifest.spec.labels == LABELS
 
 
+def test_the_manifest_tells_what_an_inference_costs(converted: Bundle) -> None:
+    found = {(artifact.format, artifact.recipe): artifact.resources for artifact in converted.artifacts}
+    macs = {resources.macs for resources in found.values() if resources is not None}
+    assert None not in found.values()
+    assert len(macs) == 1  # formats and recipes differ in how they multiply, not in how often
+    for form in ("tflite", "onnx"):
+        whole, eighth = found[form, "fp32"], found[form, "int8"]
+        assert whole is not None
+        assert eighth is not None
+        assert 4 * (224 + 584 + 36) <= whole.weight_bytes < 4 * (224 + 584 + 36) + 100
+        assert (whole.int8_macs, eighth.int8_macs) == (0, whole.macs)
+        assert eighth.peak_activation_bytes < whole.peak_activation_bytes
+        assert sum(operator.macs for operator in whole.operators) == whole.macs
+
+
 def test_pytorch_becomes_nhwc_in_tflite_and_stays_nchw_in_onnx(converted: Bundle) -> None:
     layouts = {(artifact.format, artifact.inputs[0].layout) for artifact in converted.artifacts}
     assert layouts == {("tflite", "NHWC"), ("onnx", "NCHW")}

@@ -12,8 +12,10 @@ from edgekit.bundle import Artifact, Bundle, Manifest, write_golden, write_manif
 from edgekit.errors import BundleRefused
 from edgekit.metrics import Proportion
 from edgekit.parity import OutputParity, Parity
+from edgekit.resources import OperatorResources, Resources
 from edgekit.spec import Spec, TensorSpec
 
+RESOURCES = Resources(12, 48, 28, 76, 0, 48, (OperatorResources("out:0", "FULLY_CONNECTED", 12, 48, 76),))
 PARITY = Parity(8, (OutputParity("y", 1e-6, 1.0, 1e-5),), Proportion(8, 8))
 
 
@@ -34,6 +36,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=PARITY,
         latency_ms=1.5,
         notes=("ä note",),
+        resources=RESOURCES,
     )
     spec = Spec(
         inputs=(TensorSpec("x", (None, 3)),), outputs=(TensorSpec("y", (None, 4)),), labels=("ä", "b", "c", "d")
@@ -52,11 +55,34 @@ def rewrite(bundle: Path, **changes: Any) -> None:
     (bundle / "SHA256SUMS").write_bytes(sums.stdout)
 
 
+def test_a_bundle_from_before_resources_were_counted_opens(bundle: Path) -> None:
+    raw = json.loads((bundle / "manifest.json").read_text())
+    del raw["artifacts"][0]["resources"]
+    rewrite(bundle, artifacts=raw["artifacts"])
+    assert Bundle(bundle).artifacts[0].resources is None
+
+
+def test_resources_of_a_later_version_are_read(bundle: Path) -> None:
+    raw = json.loads((bundle / "manifest.json").read_text())
+    raw["artifacts"][0]["resources"]["joules"] = 1
+    rewrite(bundle, artifacts=raw["artifacts"])
+    assert Bundle(bundle).artifacts[0].resources == RESOURCES
+
+
+def test_damaged_resources_are_refused(bundle: Path) -> None:
+    raw = json.loads((bundle / "manifest.json").read_text())
+    raw["artifacts"][0]["resources"] = {"macs": 1}
+    rewrite(bundle, artifacts=raw["artifacts"])
+    with pytest.raises(BundleRefused, match="is damaged: TypeError"):
+        Bundle(bundle)
+
+
 def test_a_bundle_round_trips(bundle: Path) -> None:
     opened = Bundle(bundle)
     again = Manifest.from_dict(json.loads(json.dumps(opened.manifest.to_dict())))
     assert again == opened.manifest
     assert opened.artifacts[0].outputs[0].shape == (None, 4)
+    assert opened.artifacts[0].resources == RESOURCES
     inputs, outputs = opened.golden()
     assert inputs["x"].shape == (2, 3)
     assert outputs["y"].shape == (2, 4)

@@ -9,7 +9,8 @@ from typing import Any
 
 from edgekit.bundle import Bundle, Manifest
 from edgekit.engine import format_of
-from edgekit.errors import MissingExtra, ModelRefused
+from edgekit.errors import EdgeKitError, MissingExtra, ModelRefused
+from edgekit.resources import Resources
 from edgekit_converters.inspection.model import Inspection
 
 
@@ -70,6 +71,17 @@ def inspect_artifact(path: Path) -> Inspection:
         return read_onnx(path)
     except OSError as error:
         raise ModelRefused(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def resources_of(path: Path) -> Resources | None:
+    """Count what one inference of a file costs; ``None`` where that is not known.
+
+    A file that an engine runs and that this package cannot read to its end is one of those.
+    """
+    try:
+        return inspect_artifact(path).resources
+    except EdgeKitError:
+        return None
 
 
 def inspect_bundle(path: Path) -> BundleInspection:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgekit.engine import TensorInfo
+from edgekit.resources import Resources
+from edgekit_converters.inspection.costs import Flow, account, costs_by_kind
 
 __all__ = ["Inspection", "OperatorRow", "PrecisionRow", "SizePart", "Tally", "TensorInfo", "WeightRow"]
 
@@ -23,12 +25,16 @@ class OperatorRow:
         count: How often it occurs in the file.
         macs: Multiply-accumulate operations of all of them for one sample.
         custom: Whether it is outside the standard operator set (custom, Flex, contrib).
+        weight_bytes: Stored bytes of the constants that they read.
+        traffic_bytes: Weights, inputs and outputs, once each; ``None`` where control flow leaves it unknown.
     """
 
     name: str
     count: int
     macs: int = 0
     custom: bool = False
+    weight_bytes: int = 0
+    traffic_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class Inspection:
         parts: What the bytes are spent on; sums to ``bytes``.
         metadata: Key -> value as stored.
         notes: What could not be determined, and what deserves attention.
+        resources: What one inference costs; ``None`` with control flow, or where dynamic shapes leave it unknown.
     """
 
     file: str
@@ -112,6 +119,7 @@ class Inspection:
     parts: tuple[SizePart, ...]
     metadata: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    resources: Resources | None = None
 
     @property
     def custom_operators(self) -> tuple[str, ...]:
@@ -129,7 +137,11 @@ class Inspection:
 
 @dataclass
 class Tally:
-    """Counts while a file is read; `operators` and `precisions` return the result."""
+    """Counts while a file is read; `operators` and `precisions` return the result.
+
+    Attributes:
+        flow: The graph; ``None`` where it has control flow.
+    """
 
     _counts: Counter[str] = field(default_factory=Counter)
     _macs: Counter[str] = field(default_factory=Counter)
@@ -140,6 +152,7 @@ class Tally:
     _pair_macs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     _elements: Counter[str] = field(default_factory=Counter)
     _bytes: Counter[str] = field(default_factory=Counter)
+    flow: Flow | None = None
 
     def operator(self, name: str, *, custom: bool = False, loop: bool = False) -> None:
         """Count one operator. A loop runs its body an unknown number of times."""
@@ -181,7 +194,15 @@ class Tally:
     def operators(self) -> tuple[OperatorRow, ...]:
         """Operators by type, the most frequent first."""
         order = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
-        return tuple(OperatorRow(name, count, self._macs[name], name in self._custom) for name, count in order)
+        costs = costs_by_kind(self.flow) if self.flow is not None else {}
+        return tuple(
+            OperatorRow(name, count, self._macs[name], name in self._custom, *costs.get(name, (0, None)))
+            for name, count in order
+        )
+
+    def resources(self) -> Resources | None:
+        """What one inference costs; ``None`` where it is not known."""
+        return None if self.flow is None or self._uncounted or self._loops else account(self.flow)
 
     def precisions(self) -> tuple[PrecisionRow, ...]:
         """Multiplying operators by dtypes, the most MACs first."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from edgekit.engine import TensorInfo
 from edgekit.errors import MissingExtra, ModelRefused
-from edgekit_converters.inspection import macs
+from edgekit_converters.inspection import costs, macs
 from edgekit_converters.inspection.external_data import check_external_data
 from edgekit_converters.inspection.model import Inspection, SizePart, Tally
 
@@ -19,6 +20,8 @@ DTYPES = {"float": "float32", "double": "float64"}
 PACKED_BITS = {"int4": 4, "uint4": 4, "float4e2m1": 4, "int2": 2, "uint2": 2}
 INDEX_DTYPES = ("int32", "int64", "uint32", "uint64", "bool", "string")
 LOOPS = ("Loop", "Scan")
+HYBRIDS = ("com.microsoft::DynamicQuantizeMatMul",)
+"""Operators that quantize float activations themselves."""
 VALUE_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 # Shape inference reads the values of small tensors (shapes, axes); larger ones are dropped before it.
 SMALL = 1024
@@ -101,8 +104,11 @@ class _File:
         ends = [item for item in graph.input if item.name not in initializers], list(graph.output)
         inputs, outputs = (tuple(self._info(item.name, *self._type(item.type)) for item in items) for items in ends)
         self._infer()
-        for inner in _graphs(self.model.graph):
+        inner_graphs = list(_graphs(self.model.graph))
+        self.tally.flow = costs.Flow() if len(inner_graphs) == 1 else None
+        for inner in inner_graphs:
             self._count(inner)
+        self._complete_flow([item.name for item in inputs], [item.name for item in outputs])
         size = self.path.stat().st_size
         metadata = self._metadata()
         return Inspection(
@@ -124,6 +130,7 @@ class _File:
             parts=self._parts(size, metadata),
             metadata=metadata,
             notes=(*self.tally.notes(), *self.notes),
+            resources=self.tally.resources(),
         )
 
     def _link(self, graph: Any) -> None:
@@ -235,8 +242,11 @@ class _File:
         known = self.onnx.defs.has(node.op_type, "" if standard else node.domain)
         self.tally.operator(name, custom=not known, loop=name in LOOPS)
         inputs, outputs = ([self._operand(item) for item in names] for names in (node.input, node.output))
+        step = costs.Step(node.name or node.output[0], name, tuple(node.input), tuple(node.output))
         compute = _einsum(node) if name == "Einsum" else macs.ONNX.get(name)
         if compute is None:
+            if name != "Constant":
+                self._add_step(step)
             return
         try:
             count = compute.formula(inputs, outputs)
@@ -244,7 +254,19 @@ class _File:
             count = None
         data, weights = (self._before_dequantization(node.input[at]) for at in (compute.data, compute.weights))
         granularity = self._granularity(node, node.input[compute.weights])
-        self.tally.multiply(name, count, (self._dtype_of(data), self._dtype_of(weights), granularity))
+        dtypes = self._dtype_of(data), self._dtype_of(weights)
+        self.tally.multiply(name, count, (*dtypes, granularity))
+        self._add_step(replace(step, macs=count or 0, int8=costs.eight_bit(*dtypes, hybrid=name in HYBRIDS)))
+
+    def _add_step(self, step: costs.Step) -> None:
+        if self.tally.flow is not None:
+            self.tally.flow.steps.append(step)
+
+    def _complete_flow(self, inputs: list[str], outputs: list[str]) -> None:
+        if (flow := self.tally.flow) is not None:
+            flow.inputs, flow.outputs = tuple(inputs), tuple(outputs)
+            flow.constants.update(self.stored)
+            flow.sizes.update({name: costs.tensor_bytes(*kind) for name, kind in self.types.items()})
 
     def _operand(self, name: str) -> macs.Operand:
         return macs.Operand(self.types.get(name, ("", None))[1] if name else (), name in self.stored)

@@ -14,6 +14,7 @@ from rich.text import Text
 from edgekit.bundle import Artifact, Manifest
 from edgekit.engine import TensorInfo
 from edgekit.metrics import Metric
+from edgekit.resources import Resources
 from edgekit_converters.inspection.inspector import BundleInspection
 from edgekit_converters.inspection.model import Inspection, OperatorRow
 
@@ -53,6 +54,7 @@ def _artifact(found: Inspection) -> Group:
     parts: list[RenderableType] = [
         Text(plain(found.file), style="bold"),
         Text(numbers),
+        *([Text(_cost(found.resources))] if found.resources is not None else []),
         Text(facts, style="dim"),
         _section("Inputs", _tensors(found.inputs)),
         _section("Outputs", _tensors(found.outputs)),
@@ -68,6 +70,14 @@ def _artifact(found: Inspection) -> Group:
     if found.notes:
         parts.append(_section("Notes", Group(*(Text(f"- {plain(note)}") for note in found.notes))))
     return Group(*parts)
+
+
+def _cost(resources: Resources) -> str:
+    """What one inference needs of the memory, and the arithmetic intensity: MACs per byte moved."""
+    moved = resources.traffic_bytes
+    intensity = f" · {resources.macs / moved:.3g} MACs a byte" if moved else ""
+    activations = size(resources.peak_activation_bytes)
+    return f"{activations} of activations at once · {size(moved)} moved{intensity}"
 
 
 def _section(title: str, body: RenderableType) -> RenderableType:
@@ -112,12 +122,16 @@ def _tensors(tensors: Sequence[TensorInfo]) -> Table:
 
 
 def _operators(rows: Sequence[OperatorRow], macs: int) -> Table:
-    table = _table(("type", "left"), ("count", "right"), ("MACs", "right"), ("share", "right"), ("", "left"))
+    columns = [(heading, "right") for heading in ("count", "MACs", "share", "weights", "moved")]
+    flagged = any(row.custom for row in rows)
+    table = _table(("type", "left"), *columns, *([("", "left")] if flagged else []))
     for row in rows:
         work = [count(row.macs), _share(row.macs, macs)] if row.macs else ["", ""]
-        flag = "outside the standard set" if row.custom else ""
-        _add(table, [row.name, str(row.count), *work, flag], "yellow" if row.custom else "")
-    _add(table, ["total", str(sum(row.count for row in rows)), count(macs), "", ""], "bold")
+        memory = [size(number) if number else "" for number in (row.weight_bytes, row.traffic_bytes)]
+        flag = ["outside the standard set" if row.custom else ""] if flagged else []
+        _add(table, [row.name, str(row.count), *work, *memory, *flag], "yellow" if row.custom else "")
+    moved = size(sum(row.traffic_bytes or 0 for row in rows)) if any(row.traffic_bytes for row in rows) else ""
+    _add(table, ["total", str(sum(row.count for row in rows)), count(macs), "", "", moved], "bold")
     return table
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit.engine import TensorInfo
 from edgekit.errors import MissingExtra, ModelRefused
-from edgekit_converters.inspection import macs
+from edgekit_converters.inspection import costs, macs
 from edgekit_converters.inspection.model import Inspection, SizePart, Tally
 
 MAX_RANK = 16
+MAX_NAME = 80
 MAX_TABLES = 1_000_000
 DAMAGED = (struct.error, IndexError, ValueError, OverflowError, TypeError, KeyError, RecursionError)
 INDEX_DTYPES = ("int32", "int64", "uint32", "uint64", "bool", "string")
@@ -118,6 +119,7 @@ class _File:
         graphs = self.walk.tables(self.model, "Subgraphs")
         if not graphs or not self.buffers:
             raise ValueError("it has no graph")
+        self.tally.flow = costs.Flow() if len(graphs) == 1 else None
         ends = [self._graph(graph) for graph in graphs]
         metadata, metadata_bytes = self._metadata()
         attached, attached_bytes = _attached(self.path)
@@ -139,6 +141,7 @@ class _File:
             parts=self._parts(metadata_bytes, attached_bytes),
             metadata=metadata,
             notes=tuple(notes),
+            resources=self.tally.resources(),
         )
 
     def _check_end(self, attached: int) -> None:
@@ -173,7 +176,14 @@ class _File:
         stored_as: dict[int, _Tensor] = {}
         for operator in self.walk.tables(graph, "Operators"):
             self._operator(operator, tensors, stored_as)
-        inputs, outputs = (_picked(tensors, self.walk.numbers(graph, field)) for field in ("Inputs", "Outputs"))
+        ends = [self.walk.numbers(graph, field) for field in ("Inputs", "Outputs")]
+        inputs, outputs = (_picked(tensors, indices) for indices in ends)
+        if (flow := self.tally.flow) is not None:
+            flow.inputs, flow.outputs = (_values(indices) for indices in ends)
+            for index, tensor in enumerate(tensors):
+                flow.sizes[str(index)] = self._stored_bytes(tensor)
+                if tensor.operand.constant:
+                    flow.constants.add(str(index))
         return tuple(item.info for item in inputs), tuple(item.info for item in outputs)
 
     def _tensor(self, table: Any) -> _Tensor:
@@ -216,7 +226,9 @@ class _File:
         inputs, outputs = _picked(tensors, at), _picked(tensors, to)
         if name == "DEQUANTIZE":
             stored_as[to[0]] = inputs[0]
+        step = costs.Step(_short(outputs[0].info.name) if outputs else name, name, _values(at), _values(to))
         if (compute := macs.TFLITE.get(name)) is None:
+            self._add_step(step)
             return
         try:
             count = compute.formula([item.operand for item in inputs], [item.operand for item in outputs])
@@ -226,6 +238,15 @@ class _File:
         scales = sides[1].scales
         granularity = ("per channel" if scales > 1 else "per tensor") if scales else ""
         self.tally.multiply(name, count, (sides[0].info.dtype, sides[1].info.dtype, granularity))
+        int8 = costs.eight_bit(sides[0].info.dtype, sides[1].info.dtype, hybrid=sides[1] is inputs[compute.weights])
+        self._add_step(replace(step, macs=count or 0, int8=int8))
+
+    def _add_step(self, step: costs.Step) -> None:
+        if self.tally.flow is not None:
+            self.tally.flow.steps.append(step)
+
+    def _stored_bytes(self, tensor: _Tensor) -> int:
+        return self.buffers[tensor.buffer] or costs.tensor_bytes(tensor.info.dtype, tensor.operand.shape)
 
     def _metadata(self) -> tuple[dict[str, str], int]:
         """Return the metadata entries (short texts as they are, others by size) and their bytes."""
@@ -270,6 +291,16 @@ def _names_of(enumeration: Any) -> dict[int, str]:
     """Return number -> name of a generated enumeration; dtypes become numpy's names."""
     names = {value: key for key, value in vars(enumeration).items() if isinstance(value, int)}
     return {value: key.lower() for value, key in names.items()} if enumeration.__name__ == "TensorType" else names
+
+
+def _short(name: str) -> str:
+    """The end of a tensor's name: converters join the names of all operators that were fused, a kilobyte of them."""
+    return name.rpartition(";;")[2][-MAX_NAME:]
+
+
+def _values(indices: Iterable[int]) -> tuple[str, ...]:
+    """Tensors' positions as names of values; an absent one is empty."""
+    return tuple("" if index < 0 else str(index) for index in indices)
 
 
 def _picked(tensors: Sequence[_Tensor], indices: Iterable[int]) -> list[_Tensor]:

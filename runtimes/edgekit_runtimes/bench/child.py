@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EdgeKitError
@@ -70,9 +71,16 @@ def _operators(job: Mapping[str, Any]) -> dict[str, Any]:
     return profile(Target.from_dict(job["target"]), job["threads"], job["effort"]["runs"]).to_dict()
 
 
+def _peak(job: Mapping[str, Any]) -> dict[str, Any]:
+    from edgekit_runtimes.bench.roofline.measure import measure_peak
+
+    return measure_peak(Target.from_dict(job["target"]), job["threads"], Path(job["root"]))
+
+
 _JOBS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "engine": _engine,
     "pipeline": _pipeline,
     "compare": _compare,
     "operators": _operators,
+    "peak": _peak,
 }

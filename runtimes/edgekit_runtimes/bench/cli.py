@@ -38,6 +38,9 @@ _PIPE_WIDTH = 240
 @click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Timed runs, at least.")
 @click.option("--warmup", type=click.IntRange(min=1), default=10, show_default=True, help="Runs before, at least.")
 @click.option("--operators", is_flag=True, help="Also which operators the time goes to.")
+@click.option(
+    "--roofline", "limit", is_flag=True, help="Also how far from what this machine could do, and what limits it."
+)
 @click.option("--compare", "other", help="A bundle, a file or a recipe of this bundle to run in turn with this one.")
 @click.option("--json", "json_path", type=_PATH, help="Write everything to a file; - prints it instead of tables.")
 @click.option("--plot", "plot_path", type=_PATH, help="Draw the latency into a .png file.")
@@ -54,6 +57,7 @@ def bench(
     runs: int,
     warmup: int,
     operators: bool,
+    limit: bool,
     other: str | None,
     json_path: Path | None,
     plot_path: Path | None,
@@ -75,7 +79,7 @@ def bench(
         raise UsageError(f"INPUT {item} for the bare file {model}", expected="a bundle, which says how inputs are read")
     request = Request(Effort(runs, seconds, warmup), item, operators, root)
     if other is not None:
-        _refuse_with_compare(item=item, operators=operators, every=every, plot_path=plot_path)
+        _refuse_with_compare(item=item, operators=operators, limit=limit, every=every, plot_path=plot_path)
         _compare(targets, other_target(other, model, engine), counts, request, json_path)
         return
     if plot_path is not None:
@@ -83,16 +87,30 @@ def bench(
 
         require_matplotlib(plot_path)
     measurements, skipped = _measure_all(targets, counts, request, every=every)
+    unknown: list[str] = []
+    if limit:
+        from edgekit_runtimes.bench.roofline.compare import with_rooflines
+
+        measurements, unknown = with_rooflines(measurements, root)
     if str(json_path) != "-":
         _show(measurements)
-    for line in skipped:
-        click.echo(f"not measured: {line}", err=True)
-    _write_json(json_path, {"measurements": [one.to_dict() for one in measurements], "not_measured": skipped})
+    for line in (*unknown, *(f"not measured: {line}" for line in skipped)):
+        click.echo(line, err=True)
+    _write_json(json_path, _report(measurements, skipped))
     if plot_path is not None:
         from edgekit_runtimes.bench.plot import write_plot
 
         write_plot(plot_path, measurements)
     _judge([(one.target.name, one.machine) for one in measurements], [one.uneven for one in measurements if one.uneven])
+
+
+def _report(measurements: list[Measurement], skipped: list[str]) -> dict[str, Any]:
+    report = {"measurements": [one.to_dict() for one in measurements], "not_measured": skipped}
+    if rooflines := [one.roofline for one in measurements if one.roofline is not None]:
+        from edgekit_runtimes.bench.roofline.peak import together
+
+        report["machine_peak"] = together([roofline.peak for roofline in rooflines])
+    return report
 
 
 def _thread_counts(words: str | None) -> list[int | None]:
@@ -105,7 +123,13 @@ def _thread_counts(words: str | None) -> list[int | None]:
 
 
 def _refuse_with_compare(**given: object) -> None:
-    names = {"item": "INPUT", "operators": "--operators", "every": "--all", "plot_path": "--plot"}
+    names = {
+        "item": "INPUT",
+        "operators": "--operators",
+        "limit": "--roofline",
+        "every": "--all",
+        "plot_path": "--plot",
+    }
     for key, value in given.items():
         if value:
             raise UsageError(f"{names[key]} together with --compare", expected="one of the two")
@@ -168,9 +192,28 @@ def _show(measurements: list[Measurement]) -> None:
         if one.profile is not None:
             console.print(f"\n{operators_line(one, one.profile)}", markup=False, highlight=False)
             console.print(operators_table(one.profile))
+    _show_limits(console, [one for one in measurements if one.roofline is not None])
     states = [state for one in measurements for state in one.states]
     shares = [one.machine.others_share for one in measurements if one.machine.others_share is not None]
     console.print(f"\n{machine_line(states, max(shares, default=None))}", markup=False, highlight=False)
+
+
+def _show_limits(console: Console, measurements: list[Measurement]) -> None:
+    from edgekit_runtimes.bench.roofline import report
+
+    said = set()
+    for one in measurements:
+        if one.roofline is None:
+            continue
+        if (line := report.peak_line(one.roofline)) not in said:
+            console.print(f"\n{line}", markup=False, highlight=False, soft_wrap=True)
+            said.add(line)
+        text = f"{one.target.name}, threads {one.threads}: {report.sentence(one.roofline, one.latency.p50)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        line = report.memory_line(one.roofline, one.memory)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if one.roofline.operators:
+            console.print(report.operators_table(one.roofline.operators))
 
 
 def _console() -> Console:

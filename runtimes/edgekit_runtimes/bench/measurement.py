@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit_runtimes.bench.job import Effort, Target
 from edgekit_runtimes.bench.machine import State, Verdict, merged
@@ -13,6 +13,9 @@ from edgekit_runtimes.bench.operators import Profile
 from edgekit_runtimes.bench.process import Answer, run_job
 from edgekit_runtimes.bench.stats import Latency, summarize
 from edgekit_runtimes.engines.common import thread_count
+
+if TYPE_CHECKING:
+    from edgekit_runtimes.bench.roofline.bound import Roofline
 
 _PROFILED_SECONDS = 1.0
 _PROFILED_RUNS = 1000
@@ -79,6 +82,8 @@ class Measurement:
         profile: Operators; ``None`` when not asked for.
         states: State of the machine before, during and after.
         machine: What that means for the times.
+        roofline: How far the latency is from what the machine could do; ``None`` where that was not asked for or is
+            not known.
     """
 
     target: Target
@@ -97,6 +102,7 @@ class Measurement:
     profile: Profile | None
     states: tuple[State, ...]
     machine: Verdict
+    roofline: Roofline | None = None
 
     @property
     def valid(self) -> bool:
@@ -135,6 +141,7 @@ class Measurement:
             "memory_bytes": {**asdict(self.memory), "added_by_loading": self.memory.added},
             "end_to_end_ms": {name: asdict(latency) for name, latency in self.parts.items()} or None,
             "operators": self.profile.to_dict() if self.profile else None,
+            **({"roofline": self.roofline.to_dict()} if self.roofline else {}),
             "machine": {
                 "before": self.states[0].to_dict(),
                 "during": [state.to_dict() for state in self.states[1:-1]],

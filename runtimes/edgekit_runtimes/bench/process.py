@@ -55,7 +55,7 @@ def run_job(
     """Do one job in a fresh process.
 
     Args:
-        kind: ``engine``, ``pipeline``, ``compare`` or ``operators``.
+        kind: ``engine``, ``pipeline``, ``compare``, ``operators`` or ``peak``.
         target: The artifact.
         threads: Threads of the engine; ``None`` lets it choose.
         effort: How long to measure.
@@ -75,6 +75,7 @@ def run_job(
         "effort": asdict(effort),
         "item": item,
         "seed": seed,
+        "root": str(root),
     }
     states, own = [read_state(root)], _own_seconds()
     result = _ask(job, target.path, states, root)

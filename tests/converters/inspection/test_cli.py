@@ -79,7 +79,10 @@ def test_json_carries_the_same(dense: Path) -> None:
     raw = json.loads(shown("--json", dense).output)
     assert (raw["format"], raw["macs"], raw["parameters"]) == ("tflite", 40, 40)
     assert raw["inputs"] == [{"name": "x", "shape": [1, 10], "dtype": "float32", "scale": None, "zero_point": 0}]
-    assert raw["operators"] == [{"name": "FULLY_CONNECTED", "count": 1, "macs": 40, "custom": False}]
+    work = {"macs": 40, "weight_bytes": 4 * 40, "traffic_bytes": 4 * (40 + 10 + 4)}
+    assert raw["operators"] == [{"name": "FULLY_CONNECTED", "count": 1, "custom": False, **work}]
+    assert raw["resources"]["operators"] == [{"name": "y", "kind": "FULLY_CONNECTED", "int8": False, **work}]
+    assert raw["resources"]["peak_activation_bytes"] == 4 * (10 + 4)
     assert raw["custom_operators"] == []
 
 
