@@ -221,7 +221,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def write_golden(folder: Path, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
     """Write golden inputs and the original's outputs: spec name -> array, batch first."""
-    arrays = {f"input/{name}": array for name, array in inputs.items()}
+    arrays: dict[str, Any] = {f"input/{name}": array for name, array in inputs.items()}
     arrays.update({f"output/{name}": array for name, array in outputs.items()})
     for name, array in arrays.items():
         if array.dtype.hasobject:
