@@ -30,8 +30,7 @@ from packaging.utils import canonicalize_name
 from tests.benchmarks.footprint import ROOT, built
 
 START, END = "<!-- targets:start -->", "<!-- targets:end -->"
-HEADINGS = ("target", "extra", "packages", "wheels, MB", "unpacked, MB", "largest")
-_LARGEST = 4
+HEADINGS = ("target", "extra", "packages", "wheels, MB", "unpacked, MB", "resolved to (MB unpacked, where at least 1)")
 _ROUNDS = 5
 
 
@@ -187,14 +186,17 @@ def row(target: Target, extra: str, wheel: Path) -> list[str]:
     try:
         items = resolve(target, [f"{wheel}[{extra}]"])
     except Unresolved as error:
-        return [*about, "", "", "", str(error)]
+        return [*about, "", "", "", f"{error} on the usual index"]
     found = [(item["metadata"], *sizes(item["download_info"]["url"])) for item in items]
     found.sort(key=lambda entry: -entry[2])
-    largest = ", ".join(
-        f"{about['name']} {about['version']} ({unpacked / 1e6:.0f})" for about, _, unpacked in found[:_LARGEST]
-    )
+    listed = ", ".join(_told(metadata, unpacked) for metadata, _, unpacked in found)
     packed, unpacked = (sum(entry[at] for entry in found) / 1e6 for at in (1, 2))
-    return [*about, str(len(found)), f"{packed:.0f}", f"{unpacked:.0f}", largest]
+    return [*about, str(len(found)), f"{packed:.0f}", f"{unpacked:.0f}", listed]
+
+
+def _told(metadata: Mapping[str, Any], unpacked: int) -> str:
+    megabytes = f" ({unpacked / 1e6:.0f})" if unpacked >= 1e6 else ""
+    return f"{metadata['name']} {metadata['version']}{megabytes}"
 
 
 def table(wheel: Path) -> str:

@@ -202,7 +202,7 @@ def test_the_old_runtime_beside_numpy_2_is_refused_before_it_crashes(monkeypatch
     litert._check_numpy("1.26.4")
     checked: list[str] = []
     monkeypatch.setattr(litert, "_check_numpy", checked.append)
-    monkeypatch.setattr(litert.importlib.util, "find_spec", lambda name: object() if name == "tflite_runtime" else None)
-    monkeypatch.setattr(litert.importlib, "import_module", lambda name: name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "tflite_runtime" else None)
+    monkeypatch.setattr("importlib.import_module", lambda name: name)
     assert litert._interpreter_module() == "tflite_runtime.interpreter"
     assert checked == [np.__version__]

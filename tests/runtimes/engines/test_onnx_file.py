@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit_runtimes.engines.onnx_file import Damaged, Graph, fields, packed
+from edgekit_runtimes.engines.onnx_file import Damaged, Field, Graph, fields, packed
 from tests.runtimes.engines.quantized import network
 
 KINDS = ("float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "int32", "int64")
@@ -74,7 +74,7 @@ def test_retyping_keeps_the_shape(tmp_path: Path) -> None:
 
 
 def test_fields_in_and_out() -> None:
-    items = [(1, 0, 300), (2, 2, b"text"), (3, 5, b"1234"), (4, 1, b"12345678"), (9, 0, 2**63)]
+    items: list[Field] = [(1, 0, 300), (2, 2, b"text"), (3, 5, b"1234"), (4, 1, b"12345678"), (9, 0, 2**63)]
     assert list(fields(packed(items))) == items
     for damaged, why in ((b"\x0a\x05abc", "past the end"), (b"\x0b", "wire type 3"), (b"\x80", "does not end")):
         with pytest.raises(Damaged, match=why):

@@ -167,7 +167,7 @@ def test_constants_that_only_a_branch_reads_are_kept(small: tuple[Path, Path], t
     model = onnx.load(str(small[1]))
     value = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
     body = helper.make_graph([helper.make_node("Identity", ["kept"], ["z"])], "body", [], [value])
-    model.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "kept"))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "kept"))
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     model.graph.node.append(helper.make_node("If", ["yes"], ["branched"], then_branch=body, else_branch=body))
     path = tmp_path / "branch.onnx"
