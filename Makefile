@@ -19,7 +19,7 @@ endif
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help venv demo test lint types imports pytest bench runtime tasks quantizers zoo format clean distclean
+.PHONY: help venv demo test lint types imports pytest bench runtime targets tasks quantizers zoo format clean distclean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -82,6 +82,9 @@ bench: $(STAMP) ## Measure quality, and speed as ratios, and rewrite the README'
 runtime: $(STAMP) ## Measure the runtime against plain loops and MediaPipe (needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(PY) -m tests.benchmarks.runtime
+
+targets: $(STAMP) ## Resolve what pip installs on each board and write the table of docs/device.md
+	@$(PY) -m tests.benchmarks.targets --write docs/device.md
 
 tasks: $(STAMP) ## Measure a real model of each task, float and int8 (half an hour; continues; needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }

@@ -227,9 +227,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def write_golden(folder: Path, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
     """Write golden inputs and the original's outputs: spec name -> array, batch first."""
-    arrays = {f"input/{name}": array for name, array in inputs.items()}
+    arrays: dict[str, Any] = {f"input/{name}": array for name, array in inputs.items()}
     arrays.update({f"output/{name}": array for name, array in outputs.items()})
-    np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} holds objects: they would be pickled")
+    # NumPy before 2.1 has no allow_pickle here, and would store it as an array of that name.
+    np.savez_compressed(folder / GOLDEN, **arrays)
 
 
 def file_sha256(path: Path) -> str:

@@ -43,6 +43,7 @@ Reducer = Callable[[int, int], Reduction]
 
 _ASSOCIATED_ALPHA = 1
 _SILENT = 0
+_UPRIGHT_WEBP = (4, 13)
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, reducer: Reducer | None = None) -> NDArray[np.uint8]:
@@ -95,6 +96,8 @@ def decode_image(
             expected=f"at most {max_pixels} pixels",
             remedy="make it smaller first, if it is a photo at all and no decompression bomb",
         )
+    if header.kind == "WebP":
+        _check_webp(name)
     by: Reduction = reducer(header.height, header.width) if reducer is not None and header.kind == "JPEG" else 1
     image = _decode(data, header, by)
     if image is None:
@@ -115,6 +118,19 @@ def _file_bytes(path: Path) -> bytes:
             return start + stream.read()
     except OSError as error:
         raise DataRefused(f"{path} cannot be read: {error.strerror}", expected="a readable picture file") from error
+
+
+def _check_webp(name: str) -> None:
+    """Refuse WebP photos where OpenCV would leave them unrotated: NumPy 1 goes with no newer OpenCV than 4.11."""
+    import cv2
+
+    version = str(cv2.__version__)
+    if tuple(int(part) for part in version.split(".")[:2]) < _UPRIGHT_WEBP:
+        raise DataRefused(
+            f"{name} is a WebP photo, which OpenCV {version} does not turn upright",
+            expected="OpenCV 4.13 or newer",
+            remedy="pip install -U opencv-python-headless, or save it as JPEG",
+        )
 
 
 def _refused(name: str | Path, what: str, size: int) -> DataRefused:

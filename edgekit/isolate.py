@@ -18,6 +18,7 @@ from typing import Any
 from edgekit import errors
 from edgekit.engine import Array, Engine, Feeds, TensorInfo
 from edgekit.errors import EdgeKitError, ModelRefused
+from edgekit.notices import handed_on
 from edgekit.wire import WireError, receive, send
 
 # Not `python -m`, which would look for modules in the current folder first: a stray numpy.py there would run.
@@ -62,14 +63,16 @@ class EngineProcess(Engine):
         self._timed_out = False
         self._lock = threading.Lock()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _START],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
+        with handed_on() as notices:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+                **notices,
+            )
         self.pid = self._child.pid
         try:
             about, _ = self._ask({"path": str(path), "engine": engine, "threads": threads})

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from edgekit.bundle import Artifact, Bundle
 from edgekit.engine import Engine, engine_class, open_engine
 from edgekit.errors import MissingExtra, ModelRefused, QualityError, UsageError
+from edgekit_runtimes.proof import prove
 
 _SMALL_FIRST = ("int8", "mixed", "int8-int16", "dynamic-int8", "fp16", "fp32")
 _EXTRAS = {"tflite": "litert", "onnx": "onnxruntime"}
@@ -69,8 +70,8 @@ def open_artifact(
     """Choose and open an artifact; its file and the manifest are compared with their checksums first.
 
     Raises:
-        EdgeKitError: As for `candidates` and `preferred`; MissingExtra when no engine is installed that runs one;
-            ModelRefused when the file cannot be loaded; BundleRefused when it is damaged.
+        EdgeKitError: As for `candidates`, `preferred` and `edgekit_runtimes.proof.prove`; MissingExtra when no engine
+            is installed that runs one; ModelRefused when the file cannot be loaded; BundleRefused when it is damaged.
     """
     found = candidates(bundle, engine, recipe)
     ordered = preferred(found) if recipe is None else sorted(found, key=lambda artifact: artifact.latency_ms)
@@ -78,10 +79,17 @@ def open_artifact(
         try:
             path = bundle.file(artifact.file)
             bundle.check_files([artifact.file])
-            return artifact, open_engine(path, engine, threads=threads)
+            runner = open_engine(path, engine, threads=threads)
         except MissingExtra:  # noqa: PERF203  # a handful of artifacts
             if engine is not None:
                 raise
+        else:
+            try:
+                prove(bundle, artifact, runner)
+            except BaseException:
+                runner.close()
+                raise
+            return artifact, runner
     raise no_engine(ordered)
 
 

@@ -25,8 +25,14 @@ from edgekit.tasks.classification import deciding_output
 SLACK = 1.5
 """Allowed growth of the relative L2 measured at conversion."""
 
+ONE_BIT = 2.0
+"""Growth beyond that of an int8 artifact on TensorRT: its activations are signed, so that behind a ReLU one bit less
+holds them, and rounding errors of activations double at most."""
+
 _FLOORS = {"fp32": 1e-4, "fp16": 1e-2}
 _INTEGER_FLOOR = 2e-2
+_SIGNED_ONLY = "onnxruntime:tensorrt"
+_SHIFTED_RECIPES = ("int8", "mixed")
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,19 @@ def verify_artifact(bundle: Bundle, artifact: Artifact, engine: str | None = Non
         return Verdict(artifact, skipped=error.remedy or error.received)
     except InputRefused as error:
         return Verdict(artifact, difference=error.received)
-    return Verdict(artifact, label, here, difference(artifact, here))
+    return Verdict(artifact, label, here, difference(artifact, here, runner.name))
 
 
-def difference(artifact: Artifact, here: Parity) -> str | None:
-    """Return in words the output that is farthest beyond what is allowed, ``None`` when all are within."""
+def difference(artifact: Artifact, here: Parity, engine: str = "") -> str | None:
+    """Return in words the output that is farthest beyond what is allowed, ``None`` when all are within.
+
+    Args:
+        artifact: The artifact.
+        here: Parity on the golden samples, here.
+        engine: Name of the engine that ran it.
+    """
     recorded = {output.name: output for output in artifact.golden.outputs}
-    beyond = [output for output in here.outputs if not _allowed(artifact, recorded.get(output.name), output)]
+    beyond = [output for output in here.outputs if not _allowed(artifact, recorded.get(output.name), output, engine)]
     if not beyond:
         return None
     worst = max(beyond, key=lambda output: output.relative_l2)
@@ -102,13 +114,16 @@ def difference(artifact: Artifact, here: Parity) -> str | None:
     return f"output {worst.name!r} has relative L2 {worst.relative_l2:.3g}, {at_conversion:.3g} at conversion"
 
 
-def allowed_relative_l2(recipe: str, recorded: float) -> float:
+def allowed_relative_l2(recipe: str, recorded: float, engine: str = "") -> float:
     """Return how far an output may be from the original's here, given how far it was at conversion."""
-    return max(_FLOORS.get(recipe, _INTEGER_FLOOR), SLACK * recorded)
+    signed = engine.startswith(_SIGNED_ONLY) and recipe in _SHIFTED_RECIPES
+    return max(_FLOORS.get(recipe, _INTEGER_FLOOR), SLACK * (ONE_BIT if signed else 1.0) * recorded)
 
 
-def _allowed(artifact: Artifact, recorded: OutputParity | None, here: OutputParity) -> bool:
-    return recorded is not None and here.relative_l2 <= allowed_relative_l2(artifact.recipe, recorded.relative_l2)
+def _allowed(artifact: Artifact, recorded: OutputParity | None, here: OutputParity, engine: str) -> bool:
+    if recorded is None:
+        return False
+    return here.relative_l2 <= allowed_relative_l2(artifact.recipe, recorded.relative_l2, engine)
 
 
 def golden_parity(

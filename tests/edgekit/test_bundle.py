@@ -164,3 +164,11 @@ def test_a_damaged_manifest_is_refused(bundle: Path, changes: dict[str, Any]) ->
 def test_another_folder_is_not_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match=r"is not a bundle: it has no manifest\.json"):
         Bundle(tmp_path)
+
+
+def test_golden_samples_are_never_pickled(tmp_path: Path) -> None:
+    write_golden(tmp_path, {"x": np.ones((1, 2), np.float32)}, {"y": np.zeros((1, 2), np.float32)})
+    with np.load(tmp_path / "golden.npz", allow_pickle=False) as stored:
+        assert sorted(stored.files) == ["input/x", "output/y"]
+    with pytest.raises(TypeError, match="input/x holds objects"):
+        write_golden(tmp_path, {"x": np.array([{}])}, {})

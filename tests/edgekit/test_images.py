@@ -276,3 +276,12 @@ def test_what_is_refused_whole_is_refused_reduced() -> None:
 
 def test_suffixes_are_lower_case_and_sorted() -> None:
     assert list(IMAGE_SUFFIXES) == sorted(suffix.lower() for suffix in IMAGE_SUFFIXES)
+
+
+def test_webp_is_refused_where_opencv_would_leave_it_unrotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "photo.webp"
+    Image.new("RGB", (8, 4)).save(path)
+    assert read_image(path).shape == (4, 8, 3)
+    monkeypatch.setattr(cv2, "__version__", "4.11.0")
+    with pytest.raises(DataRefused, match=r"photo\.webp is a WebP photo, which OpenCV 4\.11\.0 does not turn upright"):
+        read_image(path)

@@ -176,3 +176,14 @@ def test_no_child_outlives_a_parent_that_is_killed(models: Path) -> None:
         assert alive(pid)
         parent.kill()
     assert eventually(lambda: not alive(pid))
+
+
+def test_the_childs_notices_go_where_ours_do(child: EngineProcess) -> None:
+    """Its standard error is collected; what takes minutes there is told at once all the same."""
+    environment = dict(
+        entry.partition("=")[::2] for entry in Path(f"/proc/{child.pid}/environ").read_text().split("\0") if entry
+    )
+    number = environment["EDGEKIT_NOTICES"].partition(":")[0]
+    ours, theirs, collected = os.fstat(2), *(os.stat(f"/proc/{child.pid}/fd/{each}") for each in (number, "2"))
+    assert (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    assert (collected.st_dev, collected.st_ino) != (ours.st_dev, ours.st_ino)

@@ -14,6 +14,7 @@ from edgekit.bundle import Artifact, Bundle, Manifest, write_golden, write_manif
 from edgekit.engine import Array, open_engine
 from edgekit.parity import DecisionScorer, ParityMeter
 from edgekit.spec import Preprocess, Spec, TensorSpec
+from tests.runtimes.engines.elsewhere import EVERYWHERE, Elsewhere
 
 BundleMaker = Callable[..., Bundle]
 
@@ -139,3 +140,26 @@ def detector_bundle(models: Path, tmp_path_factory: pytest.TempPathFactory) -> B
 def own_person_bundle(person_bundle: Bundle, tmp_path: Path) -> Path:
     """A copy of the person detector that a test may change."""
     return Path(shutil.copytree(person_bundle.path, tmp_path / "person"))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Elsewhere]:
+    """Let the library have every provider."""
+    import onnxruntime
+
+    class Recording(Elsewhere):
+        sessions: list[Elsewhere] = []  # noqa: RUF012
+        counts = None
+        fails = {}  # noqa: RUF012
+        absent = frozenset()
+        builds = "open"
+        answers = 0.0
+        real = onnxruntime.InferenceSession
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERYWHERE)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recording)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    # It asks with a model of its own, once a process.
+    monkeypatch.setattr("edgekit_runtimes.engines.onnxruntime.int8_saturates", lambda _: False)
+    return Recording

@@ -18,6 +18,7 @@ from edgekit.worker import peak_rss
 from edgekit_runtimes.bench.feeds import random_feeds
 from edgekit_runtimes.bench.job import Effort, Target
 from edgekit_runtimes.bench.stats import is_steady
+from edgekit_runtimes.proof import prove
 
 WARMUP_SECONDS = 0.2
 """Least time of the warm-up: clocks rise and caches fill in about that time."""
@@ -61,6 +62,7 @@ def measure_engine(target: Target, threads: int | None, effort: Effort, item: st
         opened = _with_feeds(target, engine, item)
         first, steady, samples = _time_runs(lambda: engine.run(opened.feeds), effort)
         about = {"engine": engine.name, "version": engine.version, "inputs": opened.origin}
+        _prove(target, engine)
         memory = {"rss_before": before, "rss_loaded": loaded, "rss_peak": peak_rss()}
     start = perf_counter()
     with open_engine(target.path, target.engine, threads=threads):
@@ -105,6 +107,7 @@ def measure_pipeline(target: Target, threads: int | None, effort: Effort, item: 
                 parts[name].append(seconds)
 
         _, steady, samples = _time_runs(once, effort)
+        _prove(target, engine)
     return {"steady": steady, **{name: times[-len(samples) :] for name, times in parts.items()}}
 
 
@@ -128,6 +131,7 @@ def interleave(a: Target, b: Target, threads: int | None, effort: Effort, seed: 
         for name, target in order.sample([("a", a), ("b", b)], 2):
             engine = stack.enter_context(open_engine(target.path, target.engine, threads=threads))
             opened[name] = _with_feeds(target, engine, None)
+            _prove(target, engine)
 
         def pair() -> None:
             for name in order.sample(("a", "b"), 2):
@@ -194,6 +198,12 @@ def _with_feeds(target: Target, engine: Engine, item: str | None) -> Opened:
     encoded = task_for(bundle.spec, bundle.path).encode(_loads(bundle, item)[0]())
     window = {name: array[:1] for name, array in encoded.items()}
     return Opened(engine, adapt_feeds(window, bundle.spec, artifact.inputs), item)
+
+
+def _prove(target: Target, engine: Engine) -> None:
+    """Try an engine that was built on this machine on the golden samples; times of a wrong one are none."""
+    if target.bundle is not None:
+        prove(*_artifact_of(target), engine)
 
 
 def _artifact_of(target: Target) -> tuple[Bundle, Artifact]:

@@ -17,6 +17,7 @@ from typing import Any
 from edgekit import errors
 from edgekit.errors import EdgeKitError, ModelRefused
 from edgekit.isolate import ChildFailure
+from edgekit.notices import handed_on
 from edgekit_runtimes.bench.job import Effort, Target
 from edgekit_runtimes.bench.machine import State, Verdict, judge, read_state
 
@@ -85,10 +86,12 @@ def run_job(
 
 def _ask(job: Mapping[str, Any], path: Path, states: list[State], root: Path) -> dict[str, Any]:
     with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )  # fmt: skip
+        with handed_on() as notices:
+            child = subprocess.Popen(
+                [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+                **notices,
+            )  # fmt: skip
         try:
             answer = _wait(child, json.dumps(job).encode(), states, root)
         finally:

@@ -23,6 +23,7 @@ from edgekit_runtimes.verify import difference, golden_parity
 
 REPEATS = 9
 SUITS, UNSUITED = "suits", "does not suit"
+_BUILD_SECONDS = 1800.0
 _EQUALLY_FAST = 1.03
 _NO_ENGINE = "no engine that works here"
 _EXTRAS = {"tflite": "litert", "onnx": "onnxruntime"}
@@ -136,14 +137,19 @@ def _tried(
     inputs, reference = golden
     engine = _PLAIN.get(state.name, state.name)
     try:
-        with EngineProcess(bundle.file(artifact.file), engine, timeout=timeout) as runner:
+        with EngineProcess(bundle.file(artifact.file), engine, timeout=_patience(engine, timeout)) as runner:
             bound = BoundEngine(runner, bundle.spec, artifact.inputs, artifact.outputs)
             here = golden_parity(bundle.spec, bound, inputs, reference)
             feeds = bound.adapt({name: array[:1] for name, array in inputs.items()})
             seconds = statistics.median(runner.latency(feeds, REPEATS))
-            return Trial(artifact, engine, 1000 * seconds, runner.peak_rss, difference(artifact, here) or "")
+            return Trial(artifact, engine, 1000 * seconds, runner.peak_rss, difference(artifact, here, engine) or "")
     except EdgeKitError as error:
         return Trial(artifact, engine, against=" ".join(error.received.split()))
+
+
+def _patience(engine: str, timeout: float) -> float:
+    """Seconds for a step: on the first one TensorRT builds an engine, which takes minutes and no fault."""
+    return max(timeout, _BUILD_SECONDS) if engine.startswith("onnxruntime:tensorrt") else timeout
 
 
 def _reachable(bundle: Bundle, state: EngineState, trial: Trial) -> Trial:

@@ -19,7 +19,9 @@ from edgekit.engine import BUILT_IN, FORMAT_SUFFIXES, engine_names
 from edgekit.errors import EdgeKitError, MissingExtra
 from edgekit.isolate import EngineProcess
 from edgekit_runtimes.doctor import models
+from edgekit_runtimes.doctor.board import JETSON, Board
 from edgekit_runtimes.doctor.host import Problem
+from edgekit_runtimes.engines import nvidia_faults
 
 WORKS, NOT_INSTALLED, FAILS = "works", "not installed", "fails"
 TOLERANCE = 1e-2
@@ -168,3 +170,17 @@ def _reinstall(name: str) -> str:
     if package is None:
         return f"install the package that brings engine {name!r} again, or remove it"
     return f"pip install --force-reinstall {package}"
+
+
+def gpu_problems(states: Sequence[EngineState], board: Board) -> list[Problem]:
+    """Name a Jetson whose ONNX Runtime was built without its GPU."""
+    found = {state.name.partition(":")[2] for state in states if state.name.startswith("onnxruntime:")}
+    if board.kind != JETSON or not found or found & set(nvidia_faults.PROVIDERS):
+        return []
+    wrong, mend = nvidia_faults.wrong_build(jetson=True)
+    what = "ONNX Runtime here was built without CUDA, and this is a Jetson"
+    return [
+        Problem(
+            "warning", f"{what}: {wrong}" if wrong else what, ".onnx files run on the processor, not on the GPU", mend
+        )
+    ]

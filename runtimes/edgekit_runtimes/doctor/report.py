@@ -11,7 +11,7 @@ from edgekit_runtimes.doctor.advice import SUITS, UNSUITED, Advice, Trial, advic
 from edgekit_runtimes.doctor.board import Board, board_problems, read_board
 from edgekit_runtimes.doctor.cameras import Cameras, camera_problems, read_cameras
 from edgekit_runtimes.doctor.cpu import Cpu, cpu_problems, read_cpu
-from edgekit_runtimes.doctor.engines import EngineState, engine_problems, try_engines
+from edgekit_runtimes.doctor.engines import EngineState, engine_problems, gpu_problems, try_engines
 from edgekit_runtimes.doctor.heat import Heat, heat_problems, read_heat
 from edgekit_runtimes.doctor.host import Host, Problem
 from edgekit_runtimes.doctor.memory import Memory, memory_problems, read_memory
@@ -87,6 +87,7 @@ def examine(
         advice = advise(bundle, engines, cpu, memory, timeout)
     problems = [
         *engine_problems(engines),
+        *gpu_problems(engines, board),
         *(advice_problems(advice) if advice else []),
         *software_problems(software),
         *board_problems(board, host),

@@ -39,6 +39,7 @@ INTERPRETERS = (
     "tensorflow.lite.python.interpreter",
 )
 """Modules with an ``Interpreter``, the preferred first."""
+_OLD_RUNTIME = "tflite_runtime"
 
 
 class LiteRTEngine(Engine):
@@ -119,16 +120,29 @@ def _interpreter_module() -> Any:
     for name in INTERPRETERS:
         if importlib.util.find_spec(name.partition(".")[0]) is None:
             continue
+        package = name.partition(".")[0]
+        if package == _OLD_RUNTIME:
+            _check_numpy(np.__version__)
         try:
             return importlib.import_module(name)
         except ImportError as error:
-            package = name.partition(".")[0]
             raise EnvironmentFault(
                 f"{package} is installed but cannot be imported: {reason(error)}",
                 remedy=f"install {package} again, or remove it",
             ) from error
     raise MissingExtra(
         "running .tflite needs LiteRT, which is not installed", remedy="pip install 'edgekit-ai[litert]'"
+    )
+
+
+def _check_numpy(version: str) -> None:
+    """Refuse tflite-runtime, last released in 2023, beside NumPy 2: it crashes the process or fails at random."""
+    if int(version.partition(".")[0]) < 2:
+        return
+    raise EnvironmentFault(
+        f"tflite-runtime was built for NumPy 1, and NumPy {version} is installed",
+        expected="NumPy 1.26 beside tflite-runtime",
+        remedy="pip install 'edgekit-ai[tflite]'; where there is a package of LiteRT, 'edgekit-ai[litert]' is better",
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +13,8 @@ import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
 from edgekit.errors import EnvironmentFault, ModelRefused
+from edgekit_runtimes.engines import nvidia, nvidia_faults, tensorrt
+from edgekit_runtimes.engines.building import announced
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_load,
@@ -20,17 +25,11 @@ from edgekit_runtimes.engines.common import (
 )
 from edgekit_runtimes.engines.external_data import check_external_data
 from edgekit_runtimes.engines.io_quantization import parse_io_quantization
-from edgekit_runtimes.engines.providers import (
-    CPU,
-    PROVIDERS,
-    Provider,
-    announce_build,
-    check_placement,
-    placement,
-)
+from edgekit_runtimes.engines.providers import CPU, PROVIDERS, Provider, check_placement, placement
 from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION, int8_saturates
 
 _ERRORS_ONLY = 3
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 _DTYPES = {
     "tensor(float)": "float32",
@@ -79,8 +78,9 @@ class OnnxRuntimeEngine(Engine):
         self.path = path
         self._library = _library()
         self.x64_quant_precision = int8_saturates(self._library) if x64_quant_precision is None else x64_quant_precision
+        self._build: tensorrt.Build | None = None
         self._session: Any = self._open(asked, thread_count(threads))
-        self.provider = _running_provider(self._session, asked.name)
+        self.provider = asked.name
         self.nodes = None if asked.name == CPU else placement(self._session)
         check_placement(asked, path, self.nodes)
         self.name = asked.label  # type: ignore[misc]  # the provider is part of what runs
@@ -107,23 +107,56 @@ class OnnxRuntimeEngine(Engine):
     def _open(self, asked: Provider, threads: int) -> Any:
         available = self._library.get_available_providers()
         asked.check(available)
-        chain = asked.chain(self.path, threads, available, self.version)
+        if asked.short in nvidia_faults.PROVIDERS:
+            _preload(self._library)
+        if asked.short == "tensorrt":
+            self._build = tensorrt.prepare(self.path, self.version, asked.device or "0")
+        chain = asked.chain(threads, available, self._build.options if self._build else None)
         options = self._options(threads)
         if asked.name != CPU:
             options.add_session_config_entry(_RECORD_PLACEMENT, "1")
         asked.configure(options)
-        announce_build(asked, self.path, chain)
         try:
-            # Without its fallback, which would print to standard output and open the model on the CPU.
-            return self._library.InferenceSession(str(self.path), options, providers=chain, enable_fallback=0)
+            with self._announced():
+                # Without its fallback, which would print to standard output and open the model on the CPU.
+                session = self._library.InferenceSession(
+                    self._source(options), options, providers=chain, enable_fallback=0
+                )
+                self._check_running(asked, session)
+                return session
+        except EnvironmentFault:
+            raise
         except Exception as error:  # its errors share no base class below Exception
             if asked.name != CPU and self._opens_on_cpu():
-                raise EnvironmentFault(
-                    f"{asked.name} cannot run {self.path.name} here: {reason(error)}",
-                    expected="a provider whose libraries and device are there",
-                    remedy=f"install what {asked.name} needs; edgekit doctor tries every provider",
-                ) from error
+                raise self._cannot_run_on(asked, reason(error)) from error
             raise cannot_load(self.path, "ONNX Runtime", error) from error
+
+    def _source(self, options: Any) -> str | bytes:
+        """Return what to open: the file, or what TensorRT takes instead of it."""
+        if self._build is None or self._build.model is None:
+            return str(self.path)
+        options.add_session_config_entry(_EXTERNAL_FOLDER, str(self.path.resolve().parent))
+        return self._build.model
+
+    def _announced(self) -> AbstractContextManager[None]:
+        """Say that an engine is built, where one will be."""
+        if self._build is None or self._build.built:
+            return nullcontext()
+        precision = self._build.precision
+        return announced(f"the {precision} TensorRT engine of {self.path.name}", str(self._build.folder))
+
+    def _cannot_run_on(self, asked: Provider, said: str, received: str | None = None) -> EnvironmentFault:
+        """Return the error for a provider that does not run the model."""
+        received = received or f"{asked.name} cannot run {self.path.name} here"
+        if asked.short not in nvidia_faults.PROVIDERS:
+            return EnvironmentFault(
+                f"{received}: {said}" if said else received,
+                expected="a provider whose libraries and device are there",
+                remedy=f"install what {asked.name} needs; edgekit doctor tries every provider",
+            )
+        folder = Path(self._library.__file__).parent / "capi"
+        missing = nvidia.missing_libraries(folder, asked.short) if nvidia.library_in(said) is None else ()
+        return nvidia_faults.fault(asked.short, received, " ".join([*missing, said]) if missing else said)
 
     def _options(self, threads: int) -> Any:
         options = self._library.SessionOptions()
@@ -148,10 +181,28 @@ class OnnxRuntimeEngine(Engine):
             raise RuntimeError("the engine is closed")
         stored = {info.name: info.quantize(feeds[info.name]) for info in self.inputs}
         try:
-            results = self._session.run(self._output_names, stored)
+            if self._build is not None and not self._build.built:
+                with self._announced():  # with dimensions that are free, TensorRT builds when it sees the first input
+                    results = self._session.run(self._output_names, stored)
+            else:
+                results = self._session.run(self._output_names, stored)
         except Exception as error:  # its errors share no base class below Exception
             raise cannot_run(self.path, "ONNX Runtime", error, (array.shape for array in feeds.values())) from error
         return {info.name: info.dequantize(result) for info, result in zip(self.outputs, results, strict=True)}
+
+    @property
+    def unproved(self) -> Path | None:
+        """Where to write down that an engine built on this machine gives the original's answers; ``None`` when it is.
+
+        Only TensorRT builds engines: its kernels were never tried on the bundle's golden samples before.
+        """
+        return self._build.proof if self._build is not None and not self._build.proof.is_file() else None
+
+    def _check_running(self, asked: Provider, session: Any) -> None:
+        """Refuse another provider than the one asked for: ONNX Runtime takes one without an error, and says nothing."""
+        running = [str(name) for name in session.get_providers()]
+        if running[0] != asked.name:
+            raise self._cannot_run_on(asked, "", f"ONNX Runtime runs on {running[0]} instead of {asked.name}")
 
     def close(self) -> None:
         """Free the session."""
@@ -163,16 +214,12 @@ def _library() -> Any:
     return import_library("onnxruntime", "running .onnx needs ONNX Runtime, which is not installed", "onnxruntime")
 
 
-def _running_provider(session: Any, wanted: str) -> str:
-    """Return the provider that a session runs on. Raises EnvironmentFault when it is not the one asked for."""
-    running = [str(name) for name in session.get_providers()]
-    if running[0] != wanted:
-        raise EnvironmentFault(
-            f"ONNX Runtime runs on {running[0]}",
-            expected=wanted,
-            remedy=f"install what {wanted} needs; edgekit doctor tries every provider",
-        )
-    return wanted
+def _preload(library: Any) -> None:
+    """Load CUDA and cuDNN from NVIDIA's Python packages, where they are installed: the linker does not look there."""
+    if not hasattr(library, "preload_dlls"):  # before 1.21
+        return
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError):
+        library.preload_dlls()
 
 
 def _io_quantization(path: Path, session: Any) -> dict[str, tuple[float, int]]:

@@ -6,16 +6,15 @@ not built with, that does not load, or that takes no part of the model is an err
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EnvironmentFault, UsageError
+from edgekit_runtimes.engines import nvidia_faults
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
@@ -88,30 +87,33 @@ class Provider:
             return
         known = [f"onnxruntime:{_SHORT[name]} ({name})" for name in available if name in _SHORT]
         package = _PACKAGES.get(self.short)
-        raise EnvironmentFault(
-            f"ONNX Runtime here has no {self.name}",
-            expected=" or ".join(known),
-            remedy=f"pip uninstall -y onnxruntime && pip install {package}"
+        wrong = None
+        remedy = (
+            f"pip uninstall -y onnxruntime && pip install {package}"
             if package
-            else "install a build of ONNX Runtime that has it, or ask for another provider",
+            else "install a build of ONNX Runtime that has it, or ask for another provider"
+        )
+        if self.short in nvidia_faults.PROVIDERS:
+            wrong, remedy = nvidia_faults.wrong_build()
+        received = f"ONNX Runtime here has no {self.name}"
+        raise EnvironmentFault(
+            f"{received}: {wrong}" if wrong else received, expected=" or ".join(known), remedy=remedy
         )
 
-    def chain(self, path: Path, threads: int, available: Sequence[str], version: str) -> list[tuple[str, _Options]]:
+    def chain(
+        self, threads: int, available: Sequence[str], tensorrt: Mapping[str, str] | None = None
+    ) -> list[tuple[str, _Options]]:
         """Return the providers of a session with their options, the one asked for first.
 
         TensorRT leaves what it does not know to CUDA on the same device, as NVIDIA advises; whatever no provider knows
         runs on the CPU, which ONNX Runtime adds itself.
 
         Args:
-            path: The model, for caches.
             threads: Threads inside an operator.
             available: Providers that the library was built with.
-            version: Of the library; caches of another version are not used.
-
-        Raises:
-            EnvironmentFault: The folder for a cache cannot be made.
+            tensorrt: Options of a build, when this is TensorRT.
         """
-        chain = [(self.name, self._options(path, threads, version))]
+        chain = [(self.name, dict(tensorrt) if tensorrt is not None else self._options(threads))]
         if self.short == "tensorrt" and PROVIDERS["cuda"] in available:
             chain.append((PROVIDERS["cuda"], _cuda(self.device)))
         return chain
@@ -124,10 +126,7 @@ class Provider:
         if self.short == "dml":
             options.enable_mem_pattern = False  # DirectML refuses a session with it
 
-    def _options(self, path: Path, threads: int, version: str) -> _Options:
-        index = self.device or "0"
-        if self.short == "tensorrt":
-            return {"device_id": index, **_tensorrt_caches(engine_cache(path, version, index))}
+    def _options(self, threads: int) -> _Options:
         options = {
             "xnnpack": {"intra_op_num_threads": str(threads)},
             # Without a precision it computes in bfloat16 where the CPU can: no longer the model's answers.
@@ -139,7 +138,7 @@ class Provider:
             "cuda": _cuda(self.device),
             "coreml": {"ModelFormat": "MLProgram", "MLComputeUnits": self.device or "ALL"},
             "qnn": {"backend_path": qnn_library(self.device or "htp", sys.platform)},
-            "dml": {"device_id": index},
+            "dml": {"device_id": self.device or "0"},
         }
         return options.get(self.short, {})
 
@@ -148,43 +147,6 @@ def qnn_library(backend: str, platform: str) -> str:
     """Return the file name of a QNN backend: ``libQnnHtp.so``, on Windows ``QnnHtp.dll``."""
     stem = f"Qnn{backend.capitalize()}"
     return f"{stem}.dll" if platform == "win32" else f"lib{stem}.so"
-
-
-def engine_cache(path: Path, version: str, device: str) -> Path:
-    """Return the folder for TensorRT's engines of one model, made if need be.
-
-    It lies in the user's cache folder. Its name comes from the content of the model and of its external data: TensorRT
-    names its engines by the graph alone, and would run an old engine for a model with new weights.
-
-    Raises:
-        EnvironmentFault: It cannot be made.
-    """
-    from edgekit.bundle import file_sha256
-    from edgekit_runtimes.engines.external_data import external_files
-
-    parts = [file_sha256(file) for file in (path, *external_files(path))]
-    key = hashlib.sha256("\n".join([*parts, version, device]).encode()).hexdigest()[:20]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "edgekit" / "tensorrt" / key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"the cache folder {folder} cannot be made: {error.strerror}", remedy="export XDG_CACHE_HOME=FOLDER"
-        ) from error
-    return folder
-
-
-def announce_build(provider: Provider, path: Path, chain: Sequence[tuple[str, _Options]]) -> None:
-    """Say on standard error that TensorRT is about to build an engine, unless its cache holds one."""
-    if provider.short != "tensorrt":
-        return
-    folder = Path(chain[0][1]["trt_engine_cache_path"])
-    if not any(folder.glob("*.engine")):
-        sys.stderr.write(
-            f"building the TensorRT engine of {path.name}, this can take minutes; it is kept in {folder}\n"
-        )
-        sys.stderr.flush()
 
 
 def placement(session: Any) -> dict[str, int] | None:
@@ -220,12 +182,3 @@ def check_placement(provider: Provider, path: Path, counts: dict[str, int] | Non
 def _cuda(device: str | None) -> _Options:
     # TF32 keeps 10 bits of a float's 23: the answers would no longer be the model's to 1e-4.
     return {"device_id": device or "0", "use_tf32": "0"}
-
-
-def _tensorrt_caches(folder: Path) -> _Options:
-    return {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(folder.parent),
-    }

@@ -10,7 +10,7 @@ import pytest
 
 from edgekit.bundle import Artifact, Bundle, write_golden, write_manifest
 from edgekit_runtimes.doctor import advice as module
-from edgekit_runtimes.doctor.advice import Advice, Trial, advice_problems, advise
+from edgekit_runtimes.doctor.advice import Advice, Trial, _patience, advice_problems, advise
 from edgekit_runtimes.doctor.cpu import Cpu, int8_line
 from edgekit_runtimes.doctor.engines import FAILS, WORKS, EngineState
 from edgekit_runtimes.doctor.memory import Memory
@@ -129,3 +129,9 @@ def test_the_command_runs_what_was_measured(person_bundle: Bundle, monkeypatch: 
     ]
     (turned_down,) = (trial for trial in advice.trials if trial.against)
     assert turned_down.against == "with this engine and recipe, edgekit run takes model.fp32.onnx"
+
+
+def test_tensorrt_may_take_minutes_to_build_its_engine() -> None:
+    assert _patience("onnxruntime:tensorrt:1", 30.0) >= 600.0
+    assert _patience("onnxruntime:cuda", 30.0) == 30.0
+    assert _patience("onnxruntime:tensorrt", 7200.0) == 7200.0

@@ -12,8 +12,18 @@ import pytest
 
 from edgekit.engine import open_engine
 from edgekit_runtimes.doctor import models
-from edgekit_runtimes.doctor.engines import FAILS, NOT_INSTALLED, WORKS, EngineState, engine_problems, try_engines
+from edgekit_runtimes.doctor.board import read_board
+from edgekit_runtimes.doctor.engines import (
+    FAILS,
+    NOT_INSTALLED,
+    WORKS,
+    EngineState,
+    engine_problems,
+    gpu_problems,
+    try_engines,
+)
 from tests.runtimes.doctor import write_models
+from tests.runtimes.doctor.trees import JETSON_ORIN, PI_5, host_of
 
 Install = Callable[..., None]
 SECONDS = 60.0
@@ -103,3 +113,39 @@ def test_part_of_an_engine_is_a_warning() -> None:
     assert problem.severity == "warning"
     assert problem.what == "engine openvino is installed and runs in part: a tiny model crashed the runtime (SIGSEGV)"
     assert problem.mend == "pip install --force-reinstall openvino"
+
+
+def test_a_jetson_whose_onnx_runtime_has_no_gpu(tmp_path: Path) -> None:
+    jetson = read_board(host_of(tmp_path / "jetson", JETSON_ORIN))
+    cpu, cuda = EngineState("onnxruntime:cpu", WORKS, ("onnx",)), EngineState("onnxruntime:cuda", FAILS)
+    litert = EngineState("litert", WORKS, ("tflite",))
+    (problem,) = gpu_problems([litert, cpu], jetson)
+    assert problem.what.startswith("ONNX Runtime here was built without CUDA, and this is a Jetson")
+    assert "NVIDIA's package index for the JetPack of this board" in problem.mend
+    assert gpu_problems([litert], jetson) == []  # whoever runs no .onnx misses nothing
+    assert gpu_problems([litert, cpu, cuda], jetson) == []  # there, and what is wrong with it is told by its own trial
+    assert gpu_problems([litert, cpu], read_board(host_of(tmp_path / "pi", PI_5))) == []
+
+
+def test_a_provider_that_does_not_load_is_told_with_its_library_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor says of a provider what a run would."""
+    from edgekit_runtimes.doctor import engines
+    from edgekit_runtimes.engines.nvidia_faults import fault
+
+    class Broken:
+        def __init__(self, *arguments: object, **options: object) -> None:
+            raise fault(
+                "cuda",
+                "CUDAExecutionProvider cannot run",
+                "libcudnn.so.9: cannot open shared object file",
+                jetson=False,
+            )
+
+    monkeypatch.setattr(engines, "EngineProcess", Broken)
+    monkeypatch.setattr(engines, "_about", lambda name, timeout: {"providers": ["cuda"], "formats": ["onnx"]})
+    (state,) = try_engines(SECONDS, ["onnxruntime"])
+    assert "libcudnn.so.9" in state.reason
+    _, problem = engine_problems([state])
+    assert problem.mend == "pip install 'onnxruntime-gpu[cuda,cudnn]'"

@@ -193,3 +193,16 @@ def test_a_broken_interpreter_is_not_replaced_in_silence(
     monkeypatch.setattr(litert, "INTERPRETERS", ("broken_runtime.interpreter", "ai_edge_litert.interpreter"))
     with pytest.raises(EnvironmentFault, match="broken_runtime is installed but cannot be imported: libfoo"):
         LiteRTEngine(models / "ad01_int8.tflite")
+
+
+def test_the_old_runtime_beside_numpy_2_is_refused_before_it_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentFault, match=r"tflite-runtime was built for NumPy 1, and NumPy 2\.4\.6") as caught:
+        litert._check_numpy("2.4.6")
+    assert "edgekit-ai[tflite]" in (caught.value.remedy or "")
+    litert._check_numpy("1.26.4")
+    checked: list[str] = []
+    monkeypatch.setattr(litert, "_check_numpy", checked.append)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "tflite_runtime" else None)
+    monkeypatch.setattr("importlib.import_module", lambda name: name)
+    assert litert._interpreter_module() == "tflite_runtime.interpreter"
+    assert checked == [np.__version__]

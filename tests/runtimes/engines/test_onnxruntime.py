@@ -175,7 +175,7 @@ def test_another_provider_than_the_one_asked_for_is_an_error(models: Path, monke
         return ["SlowExecutionProvider", CPU]
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", other)
-    with pytest.raises(EnvironmentFault, match="runs on SlowExecutionProvider; expected CPUExecutionProvider"):
+    with pytest.raises(EnvironmentFault, match="runs on SlowExecutionProvider instead of CPUExecutionProvider"):
         OnnxRuntimeEngine(models / "FastestDet.onnx")
 
 

@@ -6,14 +6,11 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from edgekit.bundle import Bundle
 from edgekit.cli import main
@@ -22,64 +19,8 @@ from edgekit.errors import EnvironmentFault, ModelRefused, UsageError
 from edgekit_runtimes.doctor import models
 from edgekit_runtimes.engines import providers as module
 from edgekit_runtimes.engines.onnxruntime import OnnxRuntimeEngine
-from edgekit_runtimes.engines.providers import CPU, PROVIDERS, Provider, engine_cache, qnn_library
-
-EVERYWHERE = [*PROVIDERS.values()]
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.onnx"
-    path.write_bytes(models.ONNX)
-    return path
-
-
-class Elsewhere:
-    """A session that runs on the CPU and says that it runs as it was asked to."""
-
-    sessions: list[Elsewhere]
-    counts: Mapping[str, int] | None
-    fails: frozenset[str]
-    real: Any
-
-    def __init__(self, path: str, options: Any, providers: list[Any], enable_fallback: int = 1) -> None:
-        self.options, self.enable_fallback = options, enable_fallback
-        self.providers = [(item, {}) if isinstance(item, str) else item for item in providers]
-        if self.providers[0][0] in self.fails:
-            raise RuntimeError("libcudnn.so.9 was not found")
-        self.session = self.real(path, options, providers=[CPU])
-        self.sessions.append(self)
-
-    def get_providers(self) -> list[str]:
-        return [*(name for name, _ in self.providers), CPU]
-
-    def get_provider_graph_assignment_info(self) -> list[Any]:
-        counts = self.counts if self.counts is not None else {self.providers[0][0]: 2}
-        return [
-            SimpleNamespace(ep_name=name, get_nodes=lambda count=count: range(count)) for name, count in counts.items()
-        ]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.session, name)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Elsewhere]:
-    """Let the library have every provider."""
-    import onnxruntime
-
-    class Recording(Elsewhere):
-        sessions: list[Elsewhere] = []  # noqa: RUF012
-        counts = None
-        fails = frozenset()
-        real = onnxruntime.InferenceSession
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERYWHERE)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Recording)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    # It asks with a model of its own, once a process.
-    monkeypatch.setattr("edgekit_runtimes.engines.onnxruntime.int8_saturates", lambda _: False)
-    return Recording
+from edgekit_runtimes.engines.providers import CPU, PROVIDERS, Provider, qnn_library
+from tests.runtimes.engines.elsewhere import Elsewhere
 
 
 @pytest.mark.parametrize(
@@ -159,51 +100,6 @@ def test_directml_without_the_memory_pattern_that_it_refuses(elsewhere: type[Els
     assert not elsewhere.sessions[0].options.enable_mem_pattern
 
 
-def test_tensorrt_keeps_its_engine_and_says_when_it_builds_one(
-    elsewhere: type[Elsewhere], tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    OnnxRuntimeEngine(tiny, provider="tensorrt:1")
-    (name, options), cuda = elsewhere.sessions[0].providers
-    folder = Path(options["trt_engine_cache_path"])
-    assert (name, options["device_id"]) == (PROVIDERS["tensorrt"], "1")
-    assert cuda == (PROVIDERS["cuda"], {"device_id": "1", "use_tf32": "0"})
-    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "1"
-    assert folder.is_dir()
-    assert folder.is_relative_to(tmp_path / "cache" / "edgekit" / "tensorrt")
-    said = capsys.readouterr().err
-    assert said == f"building the TensorRT engine of tiny.onnx, this can take minutes; it is kept in {folder}\n"
-    (folder / "TensorrtExecutionProvider_TRTKernel_graph_doctor_1.engine").write_bytes(b"built")
-    OnnxRuntimeEngine(tiny, provider="tensorrt:1")
-    assert elsewhere.sessions[1].providers == elsewhere.sessions[0].providers
-    assert capsys.readouterr().err == ""
-
-
-def test_an_engine_is_not_used_for_other_weights_another_version_or_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = tmp_path / "model.onnx"
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value="w.bin")
-    value = helper.make_tensor_value_info
-    x, y = value("x", TensorProto.FLOAT, [4]), value("y", TensorProto.FLOAT, [4])
-    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y], [tensor])
-    path.write_bytes(helper.make_model(graph).SerializeToString())
-    folders = set()
-    for weights in (0, 1):
-        np.full(4, weights, np.float32).tofile(tmp_path / "w.bin")
-        folders |= {engine_cache(path, version, device) for version in ("1.0", "1.1") for device in ("0", "1")}
-    assert len(folders) == 8
-    assert engine_cache(path, "1.0", "0") in folders
-
-
-def test_a_cache_that_cannot_be_made_is_told(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cache").write_text("a file")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(EnvironmentFault, match=r"the cache folder .* cannot be made: .*\n  remedy: .*XDG_CACHE_HOME"):
-        engine_cache(tiny, "1.0", "0")
-
-
 def test_what_others_run_is_said(elsewhere: type[Elsewhere], tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elsewhere.counts = {PROVIDERS["xnnpack"]: 40, CPU: 12}
     with OnnxRuntimeEngine(tiny, provider="xnnpack") as engine:
@@ -220,13 +116,13 @@ def test_a_provider_that_runs_nothing_is_refused(elsewhere: type[Elsewhere], tin
 
 
 def test_a_provider_that_does_not_load_is_a_fault_of_the_machine(elsewhere: type[Elsewhere], tiny: Path) -> None:
-    elsewhere.fails = frozenset({PROVIDERS["cuda"]})
+    elsewhere.fails = {PROVIDERS["cuda"]: "libcudnn.so.9 was not found"}
     with pytest.raises(EnvironmentFault, match=r"CUDAExecutionProvider cannot run tiny\.onnx here: libcudnn\.so\.9"):
         OnnxRuntimeEngine(tiny, provider="cuda")
 
 
 def test_a_broken_file_is_a_fault_of_the_file_on_every_provider(elsewhere: type[Elsewhere], tiny: Path) -> None:
-    elsewhere.fails = frozenset({PROVIDERS["cuda"]})
+    elsewhere.fails = {PROVIDERS["cuda"]: "libcudnn.so.9 was not found"}
     tiny.write_bytes(models.ONNX[:-20])
     with pytest.raises(ModelRefused, match=r"ONNX Runtime cannot load .*tiny\.onnx"):
         OnnxRuntimeEngine(tiny, provider="cuda")
