@@ -164,7 +164,7 @@ def _lost(variant: Variant, chosen: Variant, prefer: str, *, on_front: bool) -> 
     text = "fits, but " + " and ".join(parts[:2]) if parts else "fits"
     if better:
         text += "; " + " and ".join(_difference(axis, variant, chosen) for axis in better[:2])
-    return text + ("" if on_front else "; beaten on every axis" if not better else "")
+    return text if better or on_front else text + "; nothing speaks for it"
 
 
 def _difference(axis: str, variant: Variant, chosen: Variant) -> str:

@@ -58,7 +58,7 @@ class Fingerprints:
 
     def of_piece(self, piece: Piece) -> str:
         """Of an artifact."""
-        own = {"format": piece.format, "recipe": piece.recipe, "resolution": piece.resolution}
+        own: dict[str, Any] = {"format": piece.format, "recipe": piece.recipe, "resolution": piece.resolution}
         if piece.recipe != "fp32":
             own["effort"] = self._request.effort
         if piece.recipe == "mixed":  # the layers that stay in float are chosen by it

@@ -130,7 +130,7 @@ def bench(
     try:
         rows: list[dict[str, Any]] = json.loads(done.stdout)["measurements"]
     except (ValueError, KeyError, TypeError):
-        raise NotMeasured(_reason(done.stderr, done.returncode)) from None
+        raise NotMeasured(_reason(done.stderr, done.returncode).replace(f"{bundle}{os.sep}", "")) from None
     throttled = [row["invalid"] for row in rows if not row["valid"]]
     if throttled:
         raise NotMeasured(f"the machine was throttled: {'; '.join(throttled[0])}")
@@ -143,11 +143,11 @@ def _edgekit(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _reason(stderr: str, code: int) -> str:
-    """The line of the error, without its remedy."""
+    """What was received, without what was expected and the remedy."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     said = errors or lines or ["it said nothing"]
-    return f"not measured: {said[-1]} (edgekit bench ended with {code})"
+    return f"not measured: {said[-1].partition('; expected ')[0]} (edgekit bench ended with {code})"
 
 
 def _is_installed(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
 from edgekit_converters.plan.budget import Budget
-from edgekit_converters.plan.choose import choose, missed, with_rounds
+from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
 from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
 from edgekit_converters.plan.measuring import NotMeasured, Target, bench, engines_for
 from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
@@ -24,6 +24,8 @@ CHOSEN = "chosen.bundle"
 _HOPELESS = 1.3
 """Beyond this many times an allowed latency or memory the first round decides: others' work on the machine may have
 slowed it down, but not by so much."""
+_CLOSE = 1.5
+"""Beyond this many times the best on the preferred axis, one round is enough to know that a variant is not the best."""
 _FORMAT_ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
@@ -269,12 +271,20 @@ class Planner:
 
     def _groups(self, number: int) -> list[list[Variant]]:
         """Variants that lack this round, those of one artifact on one engine together."""
+        choice = choose(tuple(self._rows.values()), self._job.budget, self._job.prefer)
         groups: dict[tuple[Piece, str], list[Variant]] = {}
         for variant in self._rows.values():
             due = variant.bundle is not None and variant.error is None and len(variant.rounds) <= number
-            if due and (variant.name == self._baseline or self._may_fit(variant)):
+            if due and (variant.name == self._baseline or self._may_fit(variant)) and self._open(variant, choice):
                 groups.setdefault((variant.piece, variant.engine), []).append(variant)
         return list(groups.values())
+
+    def _open(self, variant: Variant, choice: Choice) -> bool:
+        """Whether another round could change what becomes of a variant."""
+        if not variant.measured or choice.chosen is None or variant.name in (self._baseline, *choice.front):
+            return True
+        prefer = self._job.prefer
+        return variant.cost(prefer) <= _CLOSE * choice.chosen.cost(prefer)
 
     def _may_fit(self, variant: Variant) -> bool:
         """Whether it is within the budget on what is known before it is measured, or nearly so after."""

@@ -41,11 +41,12 @@ def draw(plan: PlanFile, path: Path) -> None:
     shown = [variant for variant in plan.variants if variant.measured]
     if not shown:
         return
-    figure = Figure(figsize=(9.5, 6), layout="constrained", dpi=130)
+    figure = Figure(figsize=(11, 6), layout="constrained", dpi=130)
     axis = figure.subplots()
     largest = max(variant.size_bytes or 1 for variant in shown)
     for variant in sorted(shown, key=lambda one: -(one.size_bytes or 0)):
         _mark(axis, plan, variant, largest)
+    _name(axis, plan, shown)
     _budget_lines(axis, plan, shown)
     _front_line(axis, plan, shown)
     axis.set_xscale("log")
@@ -70,10 +71,19 @@ def _mark(axis: Any, plan: PlanFile, variant: Variant, largest: int) -> None:
     rim = _FRONT if front else "white"
     place = (variant.latency_ms, variant.loss)
     axis.scatter(*place, s=area, color=colour, alpha=0.75, edgecolors=rim, linewidths=2 if front else 0.8, zorder=3)
-    if chosen or front or variant.name == plan.baseline:
-        label = variant.name + (" (int8 by hand)" if variant.name == plan.baseline else "")
-        axis.annotate(label, place, xytext=(0, 4 + (area / 3.14) ** 0.5), textcoords="offset points", fontsize=7,
-                      ha="center", color=_CHOSEN if chosen else _INK, zorder=4)  # fmt: skip
+
+
+def _name(axis: Any, plan: PlanFile, shown: Sequence[Variant]) -> None:
+    """Number what is chosen, on the front or picked by hand, the fast ones first; the names are beside the plot."""
+    chosen = None if plan.choice.chosen is None else plan.choice.chosen.name
+    named = [v for v in shown if v.name in (chosen, plan.baseline) or v.name in plan.choice.front]
+    lines = []
+    for number, variant in enumerate(sorted(named, key=lambda one: one.latency_ms or 0.0), 1):
+        axis.annotate(str(number), (variant.latency_ms, variant.loss), fontsize=8, fontweight="bold", color="white",
+                      ha="center", va="center", zorder=5 if variant.name == chosen else 4)  # fmt: skip
+        marks = [" (chosen)"] * (variant.name == chosen) + [" (int8 by hand)"] * (variant.name == plan.baseline)
+        lines.append(f"{number}  {variant.name}{''.join(marks)}")
+    axis.text(1.02, 1.0, "\n".join(lines), transform=axis.transAxes, fontsize=8, color=_INK, va="top", linespacing=1.5)
 
 
 def _front_line(axis: Any, plan: PlanFile, shown: Sequence[Variant]) -> None:

@@ -16,7 +16,11 @@ CHOSEN, FRONT = "★", "●"
 
 
 def plan_table(plan: PlanFile) -> Table:
-    """One row a variant, the chosen one first: costs, answers, whether it is on the Pareto front, why it lost."""
+    """One row a variant, the chosen one first: costs, answers, whether it is on the Pareto front, why it lost.
+
+    Of an artifact on an engine only the fastest number of threads is shown, and what is chosen, int8 picked by hand or
+    on the front.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -34,7 +38,11 @@ def plan_table(plan: PlanFile) -> Table:
     for heading in ("threads", "latency", "size", "memory", "agree", _metric_name(plan)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("why")
-    for variant in sorted(plan.variants, key=lambda one: _place(plan, one)):
+    shown = _shown(plan)
+    if len(shown) < len(plan.variants):
+        hidden = len(plan.variants) - len(shown)
+        table.caption, table.caption_justify = f"{hidden} with other numbers of threads are in plan.json", "left"
+    for variant in sorted(shown, key=lambda one: _place(plan, one)):
         why = escape(plan.choice.why[variant.name])
         table.add_row(*_cells(plan, variant), f"[green]{why}[/green]" if _is_chosen(plan, variant) else why)
     return table
@@ -61,12 +69,20 @@ def verdict_lines(plan: PlanFile) -> list[str]:
 _UNITS = {"latency_ms": " ms", "size_mb": " MB", "memory_mb": " MB", "drop_points": " points"}
 
 
+def _shown(plan: PlanFile) -> list[Variant]:
+    fastest: dict[tuple[str, str], Variant] = {}
+    for variant in sorted(plan.variants, key=lambda one: (not one.measured, one.latency_ms or 0.0)):
+        fastest.setdefault((variant.piece.name, variant.engine), variant)
+    kept = {variant.name for variant in fastest.values()} | plan.choice.front
+    return [v for v in plan.variants if v.name in kept or v.name == plan.baseline or _is_chosen(plan, v)]
+
+
 def _spoken(axis: str, value: float, chosen: Variant) -> str:
     if axis != "drop":
         return f"{value:.2f}x the {axis}"
     if chosen.drop_points is None and chosen.agreement is None:
         return f"relative L2 {value:+.2g}"
-    return f"{-value:+.2f} points" + ("" if chosen.drop_points is not None else " of agreement")
+    return f"{0.0 - value:+.2f} points" + ("" if chosen.drop_points is not None else " of agreement")
 
 
 def _metric_name(plan: PlanFile) -> str:
@@ -90,7 +106,7 @@ def _cells(plan: PlanFile, variant: Variant) -> list[str]:
     size = "" if variant.size_bytes is None else megabytes(variant.size_bytes)
     return [
         mark,
-        variant.piece.name.replace("-", " ", 1),
+        " ".join([variant.piece.format, variant.piece.recipe, *_size(variant)]),
         variant.engine if made else "",
         str(variant.threads) if made else "",
         "" if variant.latency_ms is None else f"{variant.latency_ms:.3g} ms",
@@ -101,9 +117,14 @@ def _cells(plan: PlanFile, variant: Variant) -> list[str]:
     ]
 
 
+def _size(variant: Variant) -> list[str]:
+    size = variant.piece.resolution
+    return [] if size is None else [f"{size[0]}x{size[1]}"]
+
+
 def _answers(variant: Variant) -> str:
     if variant.metric is None:
         return "" if variant.relative_l2 is None else f"{variant.relative_l2:.2g}"
     value, lost = float(variant.metric["value"]), variant.drop_points or 0.0
     shown = f"{100 * value:.1f}" if 0 <= value <= 1 else f"{value:.4g}"
-    return f"{shown} ({-lost:+.2f})"
+    return f"{shown} ({0.0 - lost:+.2f})"

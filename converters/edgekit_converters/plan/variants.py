@@ -127,6 +127,11 @@ class Variant:
             return 100 * (1 - self.agreement)
         return self.relative_l2 or 0.0
 
+    def cost(self, axis: str) -> float:
+        """What it takes on an axis: milliseconds, points, bytes."""
+        costs = {"latency": self.latency_ms, "drop": self.loss, "size": self.size_bytes, "memory": self.memory_bytes}
+        return float(costs[axis] or 0.0)
+
 
 def unpromising(recipe: str, float_bytes: int | None, int8: Variant | None, budget: Budget) -> str | None:
     """Return why an artifact need not be made, or ``None`` when it should be.
