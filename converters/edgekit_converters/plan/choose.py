@@ -171,7 +171,8 @@ def _difference(axis: str, variant: Variant, chosen: Variant) -> str:
     """How a variant differs from the chosen one on an axis, in words."""
     if axis == "drop":
         points = variant.loss - chosen.loss
-        unit = "points" if variant.drop_points is not None else "points of agreement"
+        unit = "points" if f"{abs(points):.2g}" != "1" else "point"
+        unit += "" if variant.drop_points is not None else " of agreement"
         if variant.drop_points is None and variant.agreement is None:
             return f"{'worse' if points > 0 else 'better'} relative L2"
         return f"{abs(points):.2g} {unit} {'worse' if points > 0 else 'better'}"
