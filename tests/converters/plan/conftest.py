@@ -38,7 +38,7 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nodes, "colours",
         [value("photo", TensorProto.FLOAT, ["batch", 3, 32, 32])],
         [value("scores", TensorProto.FLOAT, ["batch", 4])],
-        [make(filters, "filters"), make(weights, "weights"), make(np.float32([0, 0, 0, 1]), "bias")],
+        [make(filters, "filters"), make(weights, "weights"), make(np.array([0, 0, 0, 1], np.float32), "bias")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)

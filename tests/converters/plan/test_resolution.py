@@ -23,7 +23,7 @@ TINY = f"{Path(__file__).parents[2] / 'fixtures' / 'tiny.py'}:build"
 TINY_AT_32 = Request(TINY, Path(), source=SourceOptions(inputs=(InputHint((1, 3, 32, 32)),)))
 
 
-def test_a_factory_is_built_with_another_input(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_factory_is_built_with_another_input() -> None:
     photos = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
     small = np.ascontiguousarray(photos[:, :, ::2, ::2])
     with open_source(TINY, TINY_AT_32.source) as original, open_at(TINY_AT_32, original, (16, 16)) as resized:
