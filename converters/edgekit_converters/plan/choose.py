@@ -145,10 +145,8 @@ def _why(v: Variant, misses: tuple[Miss, ...], chosen: Variant | None, prefer: s
         return v.error
     if misses:
         return _spelt(misses) + ("" if v.measured else "; not measured")
-    if not v.measured:
+    if not v.measured or chosen is None:
         return "not measured yet"
-    if chosen is None:
-        return "fits what is known of it so far"
     if v.name == chosen.name:
         return f"the best that fits, by {prefer}; by the other axes where that is equal"
     return _lost(v, chosen, prefer, on_front=on_front)

@@ -71,7 +71,10 @@ def _digest(value: Any) -> str:
 
 
 def _content(word: Any) -> str | None:
-    """Hash of a file, a folder, a list with the files that it names, or the Python file of ``module:function``."""
+    """Hash of a file, a folder, a list with the files that it names, or the Python file of ``module:function``.
+
+    Of a model on a hub, which has no file here, only the name counts.
+    """
     if word is None:
         return None
     try:

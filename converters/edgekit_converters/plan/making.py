@@ -38,7 +38,7 @@ _KEY_SHOWN = 12
 
 @dataclass(frozen=True)
 class Against:
-    """How a smaller input alone changes the answers, before anything is converted.
+    """How another input size alone changes the answers, before anything is converted.
 
     Attributes:
         parity: Of the resized network against the original, each with the photos of its own size.
@@ -108,7 +108,7 @@ class Maker:
         return self.finished(Piece(target, "fp32"))
 
     def smaller(self, size: Size) -> Against:
-        """Say what a smaller input alone does to the answers. Raises ModelRefused when the network takes none."""
+        """Say what another input size alone does to the answers. Raises ModelRefused when the network takes none."""
         key = self.fingerprints.of_data(size)[:_KEY_SHOWN]
         path = self._folder / PIECES / f"{size[0]}x{size[1]}-{key}.json"
         if path.is_file():

@@ -130,16 +130,20 @@ class Planner:
 
     def _make_all(self, maker: Maker) -> None:
         self._make_at(maker, None)
-        lost: str | None = None
-        for size in self._smaller_sizes(maker):
-            lost = lost or self._lost_at(maker, size)
-            if lost is None:
+        too_small: Size | None = None
+        for size in self._sizes(maker):
+            if too_small is not None and size[0] <= too_small[0] and size[1] <= too_small[1]:
+                reason: str | None = f"not tried: {too_small[0]}x{too_small[1]} loses too much already"
+            else:
+                reason, loses = self._ruled_out(maker, size)
+                too_small = size if loses else too_small
+            if reason is None:
                 self._make_at(maker, size)
             else:
-                self._leave_out(Piece(self._job.request.targets[0], "fp32", size), lost)
-                lost = lost if lost.startswith("not tried") else f"not tried: {size[0]}x{size[1]} {_short(lost)}"
+                self._leave_out(Piece(self._job.request.targets[0], "fp32", size), reason)
 
-    def _smaller_sizes(self, maker: Maker) -> Sequence[Size]:
+    def _sizes(self, maker: Maker) -> Sequence[Size]:
+        """Other input sizes to try, largest first."""
         job = self._job
         if not job.vary and not job.sizes:
             return ()
@@ -151,15 +155,15 @@ class Planner:
         sizes = {*job.sizes, *(smaller_sides(own) if job.vary else ())} - {own}
         return sorted(sizes, reverse=True)
 
-    def _lost_at(self, maker: Maker, size: Size) -> str | None:
-        """Why nothing is made at a resolution."""
+    def _ruled_out(self, maker: Maker, size: Size) -> tuple[str | None, bool]:
+        """Why nothing is made at a resolution, and whether that is because too much is lost there."""
         try:
             against = maker.smaller(size)
         except ModelRefused as error:
-            return error.received
+            return error.received, False
         if against.reason is None:
-            return None
-        return f"not made: the smaller input alone loses too much: {against.reason}"
+            return None, False
+        return f"not made: the smaller input alone loses too much: {against.reason}", True
 
     def _make_at(self, maker: Maker, size: Size | None) -> None:
         for target in self._job.request.targets:
@@ -315,10 +319,3 @@ def _machine_of(row: dict[str, Any]) -> dict[str, Any]:
     """The machine's state as the first measurement met it, and what ``edgekit bench`` knows of its peak."""
     peak = {"peak": row["machine_peak"]} if "machine_peak" in row else {}
     return {**row["machine"]["before"], "others_share": row["machine"]["others_share"], **peak}
-
-
-def _short(reason: str) -> str:
-    """Why the next smaller input is not tried."""
-    if "loses too much" in reason:
-        return "loses too much already"
-    return "cannot be had already"

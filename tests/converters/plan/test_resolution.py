@@ -95,7 +95,7 @@ def test_a_plan_tries_a_smaller_input_and_leaves_out_one_that_loses_too_much(
     code, out, said = plan(
         TINY, "--preset", "unit", "--input-shape", "1,3,32,32", "--eval", str(tmp_path / "eval.csv"),
         "--to", "onnx", "--recipe", "fp32", "--engine", "onnxruntime", "--threads", "1", "--rounds", "1",
-        "--seconds", "0.01", "--own-resolution", "--resolution", "16", "--resolution", "1x1",
+        "--seconds", "0.01", "--own-resolution", "--resolution", "16", "--resolution", "2x1", "--resolution", "1x1",
         "--budget", "drop=0%", "--json", "-o", str(folder),
     )  # fmt: skip
     assert code == 0, said
@@ -112,6 +112,5 @@ def test_a_plan_tries_a_smaller_input_and_leaves_out_one_that_loses_too_much(
     assert any("judged against the original, with photos of 32x32" in note for note in bundle.manifest.notes)
     assert bundle.artifacts[0].golden.worst.relative_l2 < 1e-4  # `verify` asks for the resized network's own answers
     assert (folder / "chosen.bundle").is_dir()
-    lost = rows_of[1, 1]
-    assert lost["error"] is not None
-    assert lost["error"].startswith("not made: ")
+    assert rows_of[1, 1]["error"] == "not tried: 2x1 loses too much already"
+    assert rows_of[2, 1]["error"].startswith("not made: the smaller input alone loses too much: accuracy dropped by ")
