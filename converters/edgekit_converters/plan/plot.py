@@ -49,7 +49,7 @@ def draw(plan: PlanFile, path: Path) -> None:
     _name(axis, plan, shown)
     _budget_lines(axis, plan, shown)
     _front_line(axis, plan, shown)
-    axis.set_xscale("log")
+    _log_scale(axis, shown)
     axis.set_xlabel("latency, ms (median)", color=_INK)
     axis.set_ylabel(_loss_name(shown[0]), color=_INK)
     axis.margins(x=0.12, y=0.16)
@@ -61,6 +61,14 @@ def draw(plan: PlanFile, path: Path) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _log_scale(axis: Any, shown: Sequence[Variant]) -> None:
+    """Milliseconds as plain numbers; also between the powers of ten where few of them are shown."""
+    times = [variant.latency_ms or 0.0 for variant in shown]
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}" if max(times) < 5 * min(times) else "")
 
 
 def _mark(axis: Any, plan: PlanFile, variant: Variant, largest: int) -> None:
