@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import distributions, version
@@ -77,7 +78,7 @@ def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle,
         with stages.stage("open the model"):
             source = open_source(request.model, request.source)
         with source:
-            manifest = _Conversion(request, source, stages, Path(scratch), folder).run()
+            manifest = Conversion(request, source, stages, Path(scratch), folder).run()
         with stages.stage("write the bundle"):
             write_manifest(folder, manifest)
     return Bundle(request.output, check=False), stages
@@ -94,8 +95,33 @@ def _refuse_foreign_output(output: Path) -> None:
         raise UsageError(f"-o {output}: a file", expected="a folder")
 
 
-class _Conversion:
-    """One conversion: fills ``folder`` and returns the manifest."""
+@dataclass(frozen=True)
+class FloatArtifact:
+    """The float artifact of one format, which the recipes start from.
+
+    Attributes:
+        path: The file.
+        target: Its format.
+        exported: Names and layouts of its tensors.
+        measured: Against the original.
+    """
+
+    path: Path
+    target: str
+    exported: Exported
+    measured: Measurement
+
+
+class Conversion:
+    """One conversion: fills ``folder``; `run` does all of it, the other methods a step each.
+
+    Args:
+        request: What to do.
+        source: The open model.
+        stages: Progress.
+        scratch: An empty folder for what is not published.
+        folder: An empty folder for what is.
+    """
 
     def __init__(self, request: Request, source: Source, stages: Stages, scratch: Path, folder: Path) -> None:
         self.request = request
@@ -107,6 +133,16 @@ class _Conversion:
         self.missed: list[str] = []
 
     def run(self) -> Manifest:
+        """Make every artifact that was asked for. Raises GateMissed when one did not reach its gate."""
+        spec = self.open_data()
+        artifacts = tuple(artifact for target in self.request.targets for artifact in self._target(target))
+        manifest = self.manifest(spec, artifacts)
+        if self.missed:
+            raise GateMissed("\n".join(self.missed), manifest)
+        return manifest
+
+    def open_data(self) -> Spec:
+        """Complete the spec, encode the data, ask the original, write the golden samples and the spec's files."""
         for note in self.source.notes:
             self.stages.note(note)
         request = self.request
@@ -115,11 +151,7 @@ class _Conversion:
         self.data: Prepared = prepare(self.request, self.source, self.task, self.stages, self.scratch)
         golden = self.data.golden
         write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
-        artifacts = tuple(artifact for target in self.request.targets for artifact in self._target(target))
-        manifest = self._manifest(spec, artifacts)
-        if self.missed:
-            raise GateMissed("\n".join(self.missed), manifest)
-        return manifest
+        return spec
 
     def _with_files(self, spec: Spec) -> Spec:
         """Copy the files that options name into the bundle, where they have plain names."""
@@ -133,6 +165,12 @@ class _Conversion:
 
     def _target(self, target: str) -> Iterator[Artifact]:
         """All recipes of one target, upon a float artifact that answers as the original does."""
+        made = self.float_artifact(target)
+        for recipe in self.request.resolved_recipes():
+            yield self.artifact(made, recipe)
+
+    def float_artifact(self, target: str) -> FloatArtifact:
+        """Convert to one format. Raises QualityError when the file does not answer as the original does."""
         wishes = wished_layouts(self.request.spec, self.source)
         path = self.scratch / f"{self.name}.fp32{FORMAT_SUFFIXES[target]}"
         with self.stages.stage(f"{target}: convert"):
@@ -141,27 +179,30 @@ class _Conversion:
                 exported = with_metadata(path, self.task, exported, name=self.name)
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
-        measured = self._measure(path, target, "fp32", exported)
+        measured = self.measured(path, target, "fp32", exported)
         if target == self.request.targets[0]:
             float_file = BoundFile(path, measured.inputs, measured.outputs)
             data = self.request.calibration if self.request.evaluation is None else self.request.evaluation
             accuracy = measured.parity.reference_metric
             note_mismatch(float_file, self.task, self.data.evaluation, accuracy, data=data, stages=self.stages)
-        reason = self._gate("fp32").failure(measured.parity)
+        reason = self.gate("fp32").failure(measured.parity)
         if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
             raise QualityError(
                 f"{path.name}: {reason}",
                 expected="the original model's answers from the float artifact",
                 remedy="the conversion changed the model, whatever the data: try the other target and report the model",
             )
-        for recipe in self.request.resolved_recipes():
-            if recipe.name == "fp32":
-                for part in (path, *path.parent.glob(f"{path.name}.data")):  # ONNX keeps large weights beside
-                    shutil.copyfile(part, self.folder / part.name)
-                check_artifact(path, recipe, "float")
-                yield self._artifact(self.folder / path.name, target, recipe, measured, exported.notes)
-            else:
-                yield self._quantized(path, target, recipe, exported, measured)
+        return FloatArtifact(path, target, exported, measured)
+
+    def artifact(self, made: FloatArtifact, recipe: Recipe) -> Artifact:
+        """Write the artifact of a recipe into ``folder``, checked and compared with the original."""
+        if recipe.name != "fp32":
+            return self._quantized(made.path, made.target, recipe, made.exported, made.measured)
+        path = made.path
+        for part in (path, *path.parent.glob(f"{path.name}.data")):  # ONNX keeps large weights beside
+            shutil.copyfile(part, self.folder / part.name)
+        check_artifact(path, recipe, "float")
+        return self._artifact(self.folder / path.name, made.target, recipe, made.measured, made.exported.notes)
 
     def _quantized(
         self, float_path: Path, target: str, recipe: Recipe, exported: Exported, measured: Measurement
@@ -182,23 +223,25 @@ class _Conversion:
             if target == "tflite":
                 carry(float_path, path)
             check = check_artifact(path, recipe, io)
-        found = self._measure(path, target, recipe.name, exported)
+        found = self.measured(path, target, recipe.name, exported)
         files = (path, found), (float_path, measured)
         slower = slower_than(*files, task=self.task, sample=self.data.golden[0])
         notes = (*exported.notes, *report.notes, *check.notes, *slower)
         return self._artifact(path, target, recipe, found, notes)
 
-    def _measure(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
+    def measured(self, path: Path, target: str, recipe: str, exported: Exported) -> Measurement:
+        """Compare a file with the original on the evaluation data."""
         title = f"{target}: {recipe} against the original"
         return measure(path, self.task, exported=exported, data=self.data, stages=self.stages, title=title)
 
-    def _gate(self, recipe: str) -> Gate:
+    def gate(self, recipe: str) -> Gate:
+        """What an artifact of a recipe must reach."""
         return Gate.for_recipe(recipe, max_drop=self.request.max_drop)
 
     def _artifact(
         self, path: Path, target: str, recipe: Recipe, measured: Measurement, notes: tuple[str, ...]
     ) -> Artifact:
-        reason = self._gate(recipe.name).failure(measured.parity)
+        reason = self.gate(recipe.name).failure(measured.parity)
         if reason is not None:
             self._miss(path.name, reason, measured.parity)
         return Artifact(
@@ -224,7 +267,8 @@ class _Conversion:
             worst = parity.worst
             self.missed.append(f"{file}: {reason}; worst output {worst.name!r}, relative L2 {worst.relative_l2:.3g}")
 
-    def _manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
+    def manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
+        """Return the manifest of a bundle that holds some of the artifacts."""
         source, summary = self.source, self.data.summary
         file = source.path if source.path is not None and source.path.is_file() else None
         metric = artifacts[0].parity.reference_metric
@@ -247,7 +291,7 @@ class _Conversion:
                 "metric": None if metric is None else metric.name,
                 "original": None if metric is None else metric.value,
             },
-            tools=_tool_versions(),
+            tools=tool_versions(),
             notes=tuple(self.stages.notes),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             edgekit_version=version("edgekit-ai"),
@@ -258,6 +302,7 @@ def _finite(parity: Parity) -> bool:
     return math.isfinite(parity.worst.relative_l2)
 
 
-def _tool_versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Return the installed versions of the tools that decide what an artifact becomes."""
     installed = {distribution.name.lower(): distribution.version for distribution in distributions()}
     return {tool: installed[tool] for tool in _TOOLS if tool in installed}

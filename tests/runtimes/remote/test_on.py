@@ -62,6 +62,20 @@ def test_bench(edgekit_command: Command, person_bundle: Bundle) -> None:
     assert "model.int8.tflite" in done.stdout
 
 
+def test_plan_measures_on_the_board(edgekit_command: Command, person_bundle: Bundle, tmp_path: Path) -> None:
+    words = ["--budget", "latency=60s", "--to", "tflite", "--engine", "litert", "--threads", "1", "--rounds", "1"]
+    model, folder = person_bundle.path / "model.fp32.tflite", tmp_path / "person.plan"
+    done = edgekit_command(
+        "plan", model, *words, "--seconds", "0.01", "--recipe", "fp32", "--on", "board", "-o", folder
+    )
+    assert done.returncode == 0, done.stderr
+    raw = json.loads((folder / "plan.json").read_text())
+    assert (raw["device"], raw["chosen"]) == ("board", "tflite-fp32/litert/1")
+    assert raw["variants"][0]["latency_ms"] > 0
+    assert (tmp_path / "board" / "bundles").is_dir()
+    assert "--engine litert --threads 1 --on board" in done.stderr
+
+
 def test_doctor(edgekit_command: Command) -> None:
     done = edgekit_command("device", "doctor", "board", "--json")
     assert done.returncode == 0, done.stderr

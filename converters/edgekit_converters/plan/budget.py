@@ -1,0 +1,83 @@
+"""What a variant may cost: ``latency=20ms,size=5MB,memory=150MB,drop=1%``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from edgekit.errors import UsageError
+
+_BYTES = {"B": 1e-6, "kB": 1e-3, "KB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1.024e-3, "MiB": 1.048576, "GiB": 1073.741824}
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "latency": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3},
+    "size": _BYTES,
+    "memory": _BYTES,
+    "drop": {"%": 1.0, "points": 1.0},
+}
+_FIELDS = {"latency": "latency_ms", "size": "size_mb", "memory": "memory_mb", "drop": "drop_points"}
+_EXAMPLES = {"latency": "latency=20ms", "size": "size=5MB", "memory": "memory=150MB", "drop": "drop=1%"}
+_FORM = "AXIS=NUMBER UNIT, apart by commas, e.g. latency=20ms,size=5MB,memory=150MB,drop=1%"
+_VALUE = re.compile(r"([0-9.,eE+-]+)\s*(\D*)")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a variant may cost; ``None`` leaves an axis free.
+
+    Attributes:
+        latency_ms: Median milliseconds of one inference.
+        size_mb: Megabytes (10^6 bytes) of the artifact.
+        memory_mb: Megabytes of the whole process at its peak: Python, edgekit, engine and model.
+        drop_points: Points of the user's metric that may be lost against the original.
+    """
+
+    latency_ms: float | None = None
+    size_mb: float | None = None
+    memory_mb: float | None = None
+    drop_points: float | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the JSON form: only the axes that are bounded."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def parse_budget(text: str) -> Budget:
+    """Read a budget.
+
+    Args:
+        text: ``AXIS=NUMBER UNIT``, apart by commas; axes are latency, size, memory and drop.
+
+    Raises:
+        UsageError: An unknown axis, one given twice, no number, no unit or another one, or what nothing can fit.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        axis, separator, value = part.strip().partition("=")
+        if not separator:
+            raise UsageError(f"--budget {text!r}: {part.strip()!r}", expected=_FORM)
+        if axis not in _UNITS:
+            raise UsageError(f"--budget: {axis!r} is no axis", expected=", ".join(_UNITS))
+        if _FIELDS[axis] in found:
+            raise UsageError(f"--budget: {axis} is given twice", expected="each axis once")
+        found[_FIELDS[axis]] = _amount(axis, value.strip())
+    return Budget(**found)
+
+
+def _amount(axis: str, text: str) -> float:
+    match = _VALUE.fullmatch(text)
+    try:
+        number = float(match[1]) if match else math.nan
+    except ValueError:
+        number = math.nan
+    if match is None or not math.isfinite(number):
+        raise UsageError(f"--budget: {axis}={text} holds no number", expected=_EXAMPLES[axis])
+    unit = match[2].strip()
+    if unit not in _UNITS[axis]:
+        units = ", ".join(_UNITS[axis])
+        received = f"the unit {unit!r}" if unit else "no unit"
+        raise UsageError(f"--budget: {axis}={text} has {received}", expected=f"one of {units}, e.g. {_EXAMPLES[axis]}")
+    if number < 0 or (number == 0 and axis != "drop"):
+        raise UsageError(f"--budget: {axis}={text}, which nothing can fit", expected="a number above 0")
+    return number * _UNITS[axis][unit]

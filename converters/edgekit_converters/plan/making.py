@@ -1,0 +1,281 @@
+"""Making the artifacts of a plan, each in a bundle of its own that is kept as soon as it is there.
+
+A model is opened once for each resolution, its data are encoded once, and its float artifact is converted once for each
+format; what is finished from an earlier run opens nothing at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.atomic import atomic_file, atomic_folder
+from edgekit.bundle import MANIFEST, Artifact, Bundle, write_manifest
+from edgekit.errors import BundleRefused, DataRefused, EdgeKitError, QualityError
+from edgekit.parity import Gate, Parity, ParityMeter
+from edgekit.spec import Spec
+from edgekit.tasks import Task
+from edgekit_converters.convert import Conversion, FloatArtifact
+from edgekit_converters.plan.fingerprint import Fingerprints
+from edgekit_converters.plan.quality import quality_gate
+from edgekit_converters.plan.resolution import open_at, own_size, scaled
+from edgekit_converters.plan.variants import Piece, Size
+from edgekit_converters.prepare import Prepared
+from edgekit_converters.progress import Stages
+from edgekit_converters.quantize.recipes import recipe_named
+from edgekit_converters.request import Request
+from edgekit_converters.sources import Source, open_source
+from edgekit_converters.store import SampleStore
+
+PIECES = "variants"
+_KEY_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Against:
+    """How another input size alone changes the answers, before anything is converted.
+
+    Attributes:
+        parity: Of the resized network against the original, each with the photos of its own size.
+        reason: Why nothing is to be made at this resolution; ``None`` where it keeps the answers.
+    """
+
+    parity: Parity
+    reason: str | None
+
+
+class Maker:
+    """Makes artifacts below a plan's folder; use as a context manager.
+
+    Args:
+        request: What to convert, with the drop that is allowed.
+        folder: Of the plan.
+        stages: Progress.
+        scratch: An empty folder.
+    """
+
+    def __init__(self, request: Request, folder: Path, stages: Stages, scratch: Path) -> None:
+        self._request = replace(request, allow_degraded=True)
+        self._folder, self._stages, self._scratch = folder, stages, scratch
+        self._stack = ExitStack()
+        self._open: dict[Size | None, _Opened] = {}
+        self._floats: dict[tuple[Size | None, str], FloatArtifact | EdgeKitError] = {}
+        self.fingerprints = Fingerprints(request)
+
+    def __enter__(self) -> Maker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def bundle_of(self, piece: Piece) -> Path:
+        """Where an artifact's bundle lies, or will lie."""
+        return self._folder / PIECES / f"{piece.name}-{self.fingerprints.of_piece(piece)[:_KEY_SHOWN]}.bundle"
+
+    def finished(self, piece: Piece) -> Bundle | None:
+        """Return the bundle of an artifact that was made before; a damaged one is removed and made again."""
+        path = self.bundle_of(piece)
+        if not (path / MANIFEST).is_file():
+            return None
+        try:
+            return Bundle(path)
+        except BundleRefused as error:
+            self._stages.note(f"made again: {error.received}")
+            shutil.rmtree(path)
+            return None
+
+    def open(self, resolution: Size | None) -> None:
+        """Open the model and read the data, once. Raises EdgeKitError when they are refused."""
+        self._opened(resolution)
+
+    def make(self, piece: Piece) -> Bundle:
+        """Convert, unless it was done before. Raises EdgeKitError when the artifact cannot be made."""
+        return self.finished(piece) or self._make(piece)
+
+    def own_size(self) -> Size | None:
+        """Input size of the original; ``None`` where it is not to be varied."""
+        known = next((bundle for bundle in map(self._native, ("tflite", "onnx")) if bundle is not None), None)
+        if known is not None:
+            return own_size(known.spec)
+        return own_size(self._opened(None).conversion.task.spec)
+
+    def _native(self, target: str) -> Bundle | None:
+        return self.finished(Piece(target, "fp32"))
+
+    def smaller(self, size: Size) -> Against:
+        """Say what another input size alone does to the answers. Raises ModelRefused when the network takes none."""
+        key = self.fingerprints.of_data(size)[:_KEY_SHOWN]
+        path = self._folder / PIECES / f"{size[0]}x{size[1]}-{key}.json"
+        if path.is_file():
+            parity = Parity.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        else:
+            opened = self._opened(size)
+            assert opened.resized is not None  # noqa: S101  it has a size
+            parity = opened.resized
+            with atomic_file(path) as temporary:
+                temporary.write_text(json.dumps(parity.to_dict()), encoding="utf-8")
+        reason = quality_gate(Piece("", "fp32", size), self._request.max_drop).failure(parity)
+        return Against(parity, reason)
+
+    def _make(self, piece: Piece) -> Bundle:
+        opened = self._opened(piece.resolution)
+        made = self._float(piece)
+        conversion, stages = opened.conversion, self._stages
+        notes = list(stages.notes)
+        stages.notes[:] = [*opened.notes, *(f"{piece.format}: {note}" for note in made.exported.notes)]
+        try:
+            conversion.missed.clear()
+            artifact = conversion.artifact(made, recipe_named(piece.recipe))
+            if conversion.missed:
+                raise QualityError(conversion.missed[0])
+            return self._publish(piece, opened, artifact)
+        finally:
+            stages.notes[:] = [*notes, *(note for note in stages.notes if note not in notes)]
+
+    def _publish(self, piece: Piece, opened: _Opened, artifact: Artifact) -> Bundle:
+        """Put one artifact into a bundle with what the task needs."""
+        path = self.bundle_of(piece)
+        path.parent.mkdir(exist_ok=True)
+        folder = opened.conversion.folder
+        artifact = replace(artifact, degraded=quality_gate(piece, self._request.max_drop).failure(artifact.parity))
+        with atomic_folder(path) as temporary:
+            for file in (*(folder / name for name in opened.files), *folder.glob(f"{artifact.file}*")):
+                shutil.copyfile(file, temporary / file.name)
+            write_manifest(temporary, opened.conversion.manifest(opened.spec, (artifact,)))
+        return Bundle(path, check=False)
+
+    def _float(self, piece: Piece) -> FloatArtifact:
+        """The float artifact of a format, converted once; a failure is remembered too."""
+        at = (piece.resolution, piece.format)
+        if at not in self._floats:
+            try:
+                self._floats[at] = self._opened(piece.resolution).float_artifact(piece.format)
+            except EdgeKitError as error:
+                self._floats[at] = error
+        found = self._floats[at]
+        if isinstance(found, EdgeKitError):
+            raise found
+        return found
+
+    def _opened(self, size: Size | None) -> _Opened:
+        if size not in self._open:
+            self._open[size] = self._open_native() if size is None else self._open_resized(size)
+        return self._open[size]
+
+    def _open_native(self) -> _Opened:
+        with self._stages.stage("open the model"):
+            source = self._stack.enter_context(open_source(self._request.model, self._request.source))
+        return _Opened(self._conversion(self._request, source, "native"))
+
+    def _open_resized(self, size: Size) -> _Opened:
+        native = self._opened(None)
+        shown = f"{size[0]}x{size[1]}"
+        original, own = native.conversion.source, own_size(native.spec)
+        said = self._request.spec
+        if said is None or own is None:
+            raise DataRefused(f"--resolution {shown} for this model", expected="a classifier of photos, with --preset")
+        with self._stages.stage(f"open the model for {shown}"):
+            source = self._stack.enter_context(open_at(self._request, original, size))
+        request = replace(self._request, spec=scaled(said, own, size), name=f"{native.conversion.name}-{shown}")
+        opened = _Opened(self._conversion(request, source, shown), native.conversion.data)
+        self._stages.note(f"{shown}: judged against the original, with photos of {own[0]}x{own[1]}")
+        opened.notes = (*opened.notes, f"{shown}: judged against the original, with photos of {own[0]}x{own[1]}")
+        return opened
+
+    def _conversion(self, request: Request, source: Source, word: str) -> _Piecewise:
+        scratch, folder = self._scratch / word / "scratch", self._scratch / word / "files"
+        for path in (scratch, folder):
+            path.mkdir(parents=True)
+        return _Piecewise(request, source, self._stages, scratch, folder)
+
+
+class _Piecewise(Conversion):
+    """A conversion whose artifacts are all kept: the budget decides later which of them may be chosen."""
+
+    against_original = False
+    """Whether the data hold the answers of another network than the one that is converted."""
+
+    def gate(self, recipe: str) -> Gate:
+        """A smaller input loses by itself what a float artifact must not lose."""
+        return super().gate("int8" if self.against_original else recipe)
+
+    def _miss(self, file: str, reason: str, parity: Parity) -> None:
+        """Only what is not finite can be of no use."""
+        if not math.isfinite(parity.worst.relative_l2):
+            self.missed.append(f"{file}: {reason}")
+
+
+class _Opened:
+    """An open model with its data encoded and answered.
+
+    Args:
+        conversion: Of the model.
+        original: Data of the original, when this is a resized one.
+
+    Attributes:
+        spec: Complete.
+        notes: So far, for every bundle.
+        files: Names of the files that every bundle holds.
+        resized: Parity of the resized network; ``None`` for the original.
+    """
+
+    def __init__(self, conversion: _Piecewise, original: Prepared | None = None) -> None:
+        before = len(conversion.stages.notes)
+        self.conversion = conversion
+        self.spec: Spec = conversion.open_data()
+        self.notes: tuple[str, ...] = tuple(conversion.stages.notes[before:])
+        self.files = sorted(item.name for item in conversion.folder.iterdir())
+        self._own: Prepared = conversion.data
+        self._judging: Prepared | None = None
+        self.resized: Parity | None = None
+        if original is not None:
+            store = _answered_by(original, self._own, conversion.scratch / "against-the-original")
+            self._judging = replace(self._own, evaluation=store)
+            self.resized = _parity(conversion.task, original, self._own)
+
+    def float_artifact(self, target: str) -> FloatArtifact:
+        """Convert to a format, checked against this network, then measured against the original.
+
+        Raises:
+            QualityError: The file does not answer as this network does.
+        """
+        conversion = self.conversion
+        conversion.data, conversion.against_original = self._own, False
+        made = conversion.float_artifact(target)
+        Gate.for_recipe("fp32").check(made.measured.parity, made.path.name)
+        if self._judging is None:
+            return made
+        conversion.data, conversion.against_original = self._judging, True
+        return replace(made, measured=conversion.measured(made.path, target, "fp32", made.exported))
+
+
+def _answered_by(original: Prepared, resized: Prepared, folder: Path) -> SampleStore:
+    """The resized samples with the original's answers."""
+    if original.evaluation.names() != resized.evaluation.names():
+        raise DataRefused("the evaluation data changed while they were read", expected="the same samples each time")
+    store = SampleStore(folder)
+    for own, theirs in zip(resized.evaluation, original.evaluation, strict=True):
+        store.add(replace(own, outputs=theirs.outputs))
+    return store
+
+
+def _parity(task: Task, original: Prepared, resized: Prepared) -> Parity:
+    meter = ParityMeter(task.scorer())
+    for theirs, own in zip(original.evaluation, resized.evaluation, strict=True):
+        meter.update(theirs.outputs, own.outputs, [theirs.truth], [theirs.context])
+    return meter.result()
+
+
+def copy_as_chosen(bundle: Bundle, target: Path) -> None:
+    """Copy a bundle whose artifact meets the budget; it is not marked degraded by what an earlier budget asked for."""
+    artifacts: tuple[Any, ...] = tuple(replace(artifact, degraded=None) for artifact in bundle.artifacts)
+    with atomic_folder(target) as temporary:
+        for item in bundle.path.iterdir():
+            shutil.copyfile(item, temporary / item.name)
+        write_manifest(temporary, replace(bundle.manifest, artifacts=artifacts))
+    Bundle(target)

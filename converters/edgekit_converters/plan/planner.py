@@ -1,0 +1,321 @@
+"""A plan from beginning to end: make what is promising, measure it in turn, keep what is known after every step."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.bundle import Bundle
+from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
+from edgekit_converters.plan.budget import Budget
+from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
+from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
+from edgekit_converters.plan.measuring import NotMeasured, Target, bench, engines_for
+from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
+from edgekit_converters.plan.store import Ledger, PlanFile, check_folder, earlier_machine, write_plan
+from edgekit_converters.plan.variants import ORDER, Piece, Size, Variant, smaller_sides, unpromising
+from edgekit_converters.progress import Stages
+from edgekit_converters.request import Request
+
+CHOSEN = "chosen.bundle"
+_HOPELESS = 1.3
+"""Beyond this many times an allowed latency or memory the first round decides: others' work on the machine may have
+slowed it down, but not by so much."""
+_CLOSE = 1.5
+"""Beyond this many times the best on the preferred axis, one round is enough to know that a variant is not the best."""
+_FORMAT_ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a plan is asked for.
+
+    Attributes:
+        request: What to convert; its recipes and targets are those to try, its output is the plan's folder.
+        budget: What the best may cost.
+        prefer: Axis by which the best of those that fit is picked.
+        target: Where to measure.
+        rounds: How often each variant is measured, in turn with the others.
+        sizes: Input sizes to try beside the model's own.
+        vary: Whether smaller inputs are tried unasked.
+        again: Whether earlier measurements are forgotten.
+    """
+
+    request: Request
+    budget: Budget
+    prefer: str
+    target: Target
+    rounds: int = 3
+    sizes: tuple[Size, ...] = ()
+    vary: bool = True
+    again: bool = False
+
+
+class Planner:
+    """Carries out a plan.
+
+    Args:
+        job: What is asked for.
+        stages: Progress.
+
+    Raises:
+        UsageError: The folder holds something else.
+    """
+
+    def __init__(self, job: Job, stages: Stages) -> None:
+        self._job, self._stages = job, stages
+        self._folder = job.request.output
+        check_folder(self._folder)
+        (self._folder / PIECES).mkdir(parents=True, exist_ok=True)
+        self._ledger = Ledger(self._folder / PIECES / "measured.json")
+        if job.again:
+            self._ledger.forget()
+        self._rows: dict[str, Variant] = {}
+        self._made: dict[Piece, Bundle] = {}
+        self._keys: dict[Piece, str] = {}
+        self._failures: list[EdgeKitError] = []
+        self._machine = earlier_machine(self._folder, job.target.device)
+        self._baseline: str | None = None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Variants that are measured, and that are known of so far."""
+        return sum(variant.measured for variant in self._rows.values()), len(self._rows)
+
+    def run(self) -> PlanFile:
+        """Do it; the chosen bundle is in place at the end, if anything fits.
+
+        Raises:
+            EdgeKitError: The model or the data are refused.
+        """
+        self._write(finished=False)
+        with (
+            tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+            Maker(self._job.request, self._folder, self._stages, Path(scratch)) as maker,
+        ):
+            self._make_all(maker)
+        if not self._made and self._failures:
+            raise self._failures[0]
+        self._measure_all()
+        plan = self._write(finished=True)
+        chosen = plan.choice.chosen
+        if chosen is not None:
+            copy_as_chosen(self._made[chosen.piece], self._folder / CHOSEN)
+        return plan
+
+    def _write(self, *, finished: bool) -> PlanFile:
+        job, variants = self._job, tuple(self._rows.values())
+        plan = PlanFile(
+            model=str(job.request.model),
+            name=self._name(),
+            budget=job.budget,
+            device=job.target.device,
+            machine=self._machine,
+            baseline=self._baseline,
+            finished=finished,
+            variants=variants,
+            choice=choose(variants, job.budget, job.prefer),
+        )
+        write_plan(self._folder, plan)
+        return plan
+
+    def _name(self) -> str:
+        native = [bundle.manifest.name for piece, bundle in self._made.items() if piece.resolution is None]
+        return self._job.request.name or (native[0] if native else Path(str(self._job.request.model)).stem)
+
+    # Making
+
+    def _make_all(self, maker: Maker) -> None:
+        self._make_at(maker, None)
+        too_small: Size | None = None
+        for size in self._sizes(maker):
+            if too_small is not None and size[0] <= too_small[0] and size[1] <= too_small[1]:
+                reason: str | None = f"not tried: {too_small[0]}x{too_small[1]} loses too much already"
+            else:
+                reason, loses = self._ruled_out(maker, size)
+                too_small = size if loses else too_small
+            if reason is None:
+                self._make_at(maker, size)
+            else:
+                self._leave_out(Piece(self._job.request.targets[0], "fp32", size), reason)
+
+    def _sizes(self, maker: Maker) -> Sequence[Size]:
+        """Other input sizes to try, largest first."""
+        job = self._job
+        if not job.vary and not job.sizes:
+            return ()
+        own = maker.own_size()
+        if own is None and job.sizes:
+            raise UsageError("--resolution for this model", expected="a classifier of photos of one size")
+        if own is None:
+            return ()
+        sizes = {*job.sizes, *(smaller_sides(own) if job.vary else ())} - {own}
+        return sorted(sizes, reverse=True)
+
+    def _ruled_out(self, maker: Maker, size: Size) -> tuple[str | None, bool]:
+        """Why nothing is made at a resolution, and whether that is because too much is lost there."""
+        try:
+            against = maker.smaller(size)
+        except ModelRefused as error:
+            return error.received, False
+        if against.reason is None:
+            return None, False
+        return f"not made: the smaller input alone loses too much: {against.reason}", True
+
+    def _make_at(self, maker: Maker, size: Size | None) -> None:
+        for target in self._job.request.targets:
+            recipes = [recipe for recipe in ORDER if recipe in self._job.request.recipes]
+            for recipe in recipes:
+                self._make(maker, Piece(target, recipe, size))
+
+    def _make(self, maker: Maker, piece: Piece) -> None:
+        """Make one artifact, unless an earlier one says that it is of no use."""
+        bundle = maker.finished(piece)
+        reason = None if bundle else self._unpromising(piece)
+        if reason is not None:
+            self._leave_out(piece, reason)
+            return
+        if bundle is None:
+            maker.open(piece.resolution)  # a model or data that are refused end the plan
+            try:
+                bundle = maker.make(piece)
+            except EdgeKitError as error:
+                if isinstance(error, EnvironmentFault) and not isinstance(error, MissingExtra):
+                    raise
+                self._failures.append(error)
+                self._leave_out(piece, f"not made: {error.received}")
+                return
+        self._made[piece] = bundle
+        self._keys[piece] = maker.fingerprints.of_piece(piece)
+        for variant in self._variants_of(piece, bundle):
+            self._rows[variant.name] = variant
+        self._write(finished=False)
+
+    def _unpromising(self, piece: Piece) -> str | None:
+        as_float = self._made.get(replace(piece, recipe="fp32"))
+        int8 = next((v for v in self._rows.values() if v.piece == replace(piece, recipe="int8")), None)
+        size = None if as_float is None else as_float.artifacts[0].bytes
+        return unpromising(piece.recipe, size, int8, self._job.budget)
+
+    def _leave_out(self, piece: Piece, reason: str) -> None:
+        engines = engines_for(piece.format, self._job.target.engines)
+        engine = engines[0] if engines else _FORMAT_ENGINES[piece.format]
+        variant = Variant(piece, engine, self._job.target.threads[0], error=reason)
+        self._rows[variant.name] = variant
+        self._write(finished=False)
+
+    def _variants_of(self, piece: Piece, bundle: Bundle) -> Iterator[Variant]:
+        artifact = bundle.artifacts[0]
+        parity = artifact.parity
+        for engine in engines_for(piece.format, self._job.target.engines):
+            for threads in self._job.target.threads:
+                variant = Variant(
+                    piece,
+                    engine,
+                    threads,
+                    bundle=str(bundle.path.relative_to(self._folder)),
+                    artifact=artifact.file,
+                    size_bytes=artifact.bytes,
+                    agreement=None if parity.agreement is None else parity.agreement.value,
+                    metric=metric_entry(parity),
+                    drop_points=drop_points(parity),
+                    relative_l2=parity.worst.relative_l2,
+                    quality=quality_miss(piece, parity, self._job.request.max_drop),
+                )
+                yield self._with_known_rounds(replace(variant, key=self._key(variant)))
+
+    def _key(self, variant: Variant) -> str:
+        words = (self._keys[variant.piece], variant.engine, str(variant.threads), self._job.target.identity)
+        return " | ".join(words)
+
+    def _with_known_rounds(self, variant: Variant) -> Variant:
+        rounds = self._ledger.rounds(variant.key or "")
+        return with_rounds(variant, rounds) if rounds else variant
+
+    # Measuring
+
+    def _measure_all(self) -> None:
+        self._measure_baseline()
+        for number in range(self._job.rounds):
+            groups = self._groups(number)
+            if number % 2:  # there and back again: what drifts on the machine meets each variant alike
+                groups = groups[::-1]
+            if groups:
+                with self._stages.stage(f"measure, round {number + 1} of {self._job.rounds}", len(groups)):
+                    for group in self._stages.each(groups):
+                        self._measure(group)
+
+    def _measure_baseline(self) -> None:
+        """Find which variant one gets without a plan: int8 as ``edgekit run`` would take it."""
+        pieces = [piece for piece in self._made if piece.recipe == "int8" and piece.resolution is None]
+        usable = [piece for piece in pieces if _FORMAT_ENGINES[piece.format] in self._job.target.engines]
+        if not usable:
+            return
+        piece = min(usable, key=lambda one: self._made[one].artifacts[0].latency_ms)
+        engine = _FORMAT_ENGINES[piece.format]
+        threads = self._ledger.threads(f"{engine} | {self._job.target.identity}")
+        if threads is None:
+            try:
+                row = bench(self._made[piece].path, piece.recipe, None, None, self._job.target)[0]
+            except NotMeasured as reason:
+                self._stages.note(f"int8 by hand: {reason}")
+                return
+            threads = int(row["threads"])
+            self._ledger.set_threads(f"{engine} | {self._job.target.identity}", threads)
+        found = [v for v in self._variants_of(piece, self._made[piece]) if v.engine == engine]
+        variant = next((v for v in found if v.threads == threads), None)
+        if variant is None:
+            variant = replace(found[0], threads=threads, latency_ms=None, memory_bytes=None, rounds=())
+            variant = self._with_known_rounds(replace(variant, key=self._key(variant)))
+        self._rows.setdefault(variant.name, variant)
+        self._baseline = variant.name
+
+    def _groups(self, number: int) -> list[list[Variant]]:
+        """Variants that lack this round, those of one artifact on one engine together."""
+        choice = choose(tuple(self._rows.values()), self._job.budget, self._job.prefer)
+        groups: dict[tuple[Piece, str], list[Variant]] = {}
+        for variant in self._rows.values():
+            due = variant.bundle is not None and variant.error is None and len(variant.rounds) <= number
+            if due and (variant.name == self._baseline or self._may_fit(variant)) and self._open(variant, choice):
+                groups.setdefault((variant.piece, variant.engine), []).append(variant)
+        return list(groups.values())
+
+    def _open(self, variant: Variant, choice: Choice) -> bool:
+        """Whether another round could change what becomes of a variant."""
+        if not variant.measured or choice.chosen is None or variant.name in (self._baseline, *choice.front):
+            return True
+        prefer = self._job.prefer
+        return variant.cost(prefer) <= _CLOSE * choice.chosen.cost(prefer)
+
+    def _may_fit(self, variant: Variant) -> bool:
+        """Whether it is within the budget on what is known before it is measured, or nearly so after."""
+        return all(
+            miss.axis in ("latency", "memory") and miss.excess <= _HOPELESS
+            for miss in missed(variant, self._job.budget)
+        )
+
+    def _measure(self, group: Sequence[Variant]) -> None:
+        first = group[0]
+        bundle = self._made[first.piece].path
+        try:
+            rows = bench(bundle, first.piece.recipe, first.engine, [v.threads for v in group], self._job.target)
+        except NotMeasured as reason:
+            for variant in group:
+                self._rows[variant.name] = replace(variant, error=None if variant.rounds else str(reason))
+        else:
+            self._machine = self._machine or _machine_of(rows[0])
+            for variant, row in zip(group, rows, strict=True):
+                memory = row["memory_bytes"]["peak"]
+                self._ledger.add(variant.key or "", row["latency_ms"]["p50"], memory)
+                rounds = (*variant.rounds, (row["latency_ms"]["p50"], memory))
+                self._rows[variant.name] = with_rounds(variant, rounds)
+        self._write(finished=False)
+
+
+def _machine_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The machine's state as the first measurement met it, and what ``edgekit bench`` knows of its peak."""
+    peak = {"peak": row["machine_peak"]} if "machine_peak" in row else {}
+    return {**row["machine"]["before"], "others_share": row["machine"]["others_share"], **peak}

@@ -1,0 +1,95 @@
+"""The same network for smaller photos, where it allows that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgekit.errors import EdgeKitError, ModelRefused
+from edgekit.spec import Spec, TensorSpec
+from edgekit_converters.plan.variants import Size
+from edgekit_converters.request import Request
+from edgekit_converters.sources import InputHint, Source, open_source
+
+TASK = "image-classification"
+
+
+def own_size(spec: Spec) -> Size | None:
+    """Return the input size of a classifier of photos, or ``None`` for a model whose input size is not to be varied.
+
+    Boxes and masks have another meaning, and another shape, at another size.
+    """
+    pictures = [tensor for tensor in spec.inputs if tensor.layout is not None]
+    if spec.task != TASK or len(spec.inputs) != 1 or len(pictures) != 1:
+        return None
+    sizes = pictures[0].shape[1:3] if pictures[0].layout == "NHWC" else pictures[0].shape[2:4]
+    return None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1])
+
+
+def scaled(said: Spec, own: Size, size: Size) -> Spec:
+    """Return what the user said with the photos shrunk in the same measure before they are cut."""
+    how = said.preprocess
+    inputs = tuple(_with_size(tensor, size) for tensor in said.inputs)
+    if how is None or how.size is None:
+        return said.replace(inputs=inputs)
+    height, width = (round(side * new / old) for side, new, old in zip(how.size, size, own, strict=True))
+    return said.replace(inputs=inputs, preprocess=replace(how, size=(height, width)))
+
+
+def open_at(request: Request, original: Source, size: Size) -> Source:
+    """Open the original's network with another input size; the weights are the same.
+
+    Args:
+        request: Of the original.
+        original: The open original, for photos of its own size.
+        size: The new one.
+
+    Raises:
+        ModelRefused: The network is tied to its input size, or this kind of source says nothing of how it was built.
+    """
+    try:
+        if original.framework == "keras":
+            found = _keras_at(original, request, size)
+        elif original.framework == "pytorch" and isinstance(request.model, str) and ":" in request.model:
+            tensor = _with_size(original.inputs[0], size)
+            hints = (InputHint(tensor.shape, tensor.name, tensor.dtype),)
+            found = open_source(request.model, replace(request.source, inputs=hints))
+        else:
+            raise ModelRefused("its file fixes the input size", expected="a Keras model or a PyTorch factory")
+    except EdgeKitError as error:
+        raise _fixed(size, error.received) from error
+    if [tensor.shape for tensor in found.outputs] != [tensor.shape for tensor in original.outputs]:
+        found.close()
+        raise _fixed(size, "its outputs change their shape with it")
+    return found
+
+
+def _fixed(size: Size, reason: str) -> ModelRefused:
+    return ModelRefused(f"not made: the model takes no {size[0]}x{size[1]} photos: {reason}")
+
+
+def _with_size(tensor: TensorSpec, size: Size) -> TensorSpec:
+    if tensor.layout is None and len(tensor.shape) != 4:
+        return tensor
+    if tensor.layout == "NHWC" or (tensor.layout is None and tensor.shape[-1] in (1, 3)):
+        return replace(tensor, shape=(tensor.shape[0], *size, tensor.shape[3]))
+    return replace(tensor, shape=(*tensor.shape[:2], *size))
+
+
+def _keras_at(original: Source, request: Request, size: Size) -> Source:
+    """Clone the layers onto an input of the new size; weights that depend on it do not fit then."""
+    from edgekit_converters.sources._quiet import import_keras
+    from edgekit_converters.sources.keras import KerasSource
+
+    keras = import_keras()
+    assert isinstance(original, KerasSource)  # noqa: S101  the framework says so
+    model = original.model
+    shape = _with_size(original.inputs[0], size).shape
+    try:
+        taken = keras.Input(batch_shape=shape, dtype=original.inputs[0].dtype, name=original.inputs[0].name)
+        clone = keras.models.clone_model(model, input_tensors=taken)
+        clone.set_weights(model.get_weights())
+    except Exception as error:  # Keras raises what it likes; whatever it is, the network is tied to its size
+        raise ModelRefused(
+            str(error).strip().splitlines()[0][:120] if str(error).strip() else "Keras refused"
+        ) from error
+    return KerasSource(clone, replace(request.source, inputs=()), path=original.path)
