@@ -17,7 +17,7 @@ def push(*, bundle: Path, target: str, plain_http: bool) -> None:
     \b
     TARGET:
       oci://REGISTRY/NAME:TAG     an OCI registry (ghcr.io, ECR, Harbor, …), as an OCI artifact
-      hf:OWNER/NAME[@REVISION]    a model on the Hugging Face hub, with a model card
+      hf:OWNER/NAME[@REVISION]    a model on the Hugging Face hub, private when it is new
       hf:./FOLDER                 the same as a folder on this machine
       mlflow:                     a new run of MLflow's active experiment; mlflow:RUN for a run that is there
       models:/NAME                the same, registered as the next version of a model

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import glob
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from edgekit_runtimes.lifecycle.place import Pushed, bundle_sha256, plain_name
 
 _EXPECTED = "hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:./FOLDER"
 _WRITTEN = "a bundle, as edgekit push writes it"
+_OFFLINE = "check the connection; where the bundle was pulled before, set HF_HUB_OFFLINE=1"
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ def pull(source: str, folder: Path) -> None:
         _copy(address, folder, [CHECKSUMS], source)
         _copy(address, folder, _listed(folder, source), source)
         return
-    from huggingface_hub import errors, snapshot_download
+    with _talking(address):
+        from huggingface_hub import snapshot_download
 
-    try:
         listing = _file(address, CHECKSUMS)
         if listing is None:
             raise BundleRefused(f"{address} has no {CHECKSUMS}", expected=_WRITTEN)
@@ -82,8 +86,6 @@ def pull(source: str, folder: Path) -> None:
         patterns = [glob.escape(name) for name in names]
         commit = listing.parent.name
         there = snapshot_download(address.name, revision=commit, allow_patterns=patterns, library_name="edgekit")
-    except (OSError, ValueError, errors.HfHubHTTPError) as error:
-        raise _refusal(address, error, errors) from error
     _copy(Path(there), folder, names, source, links=True)
 
 
@@ -122,41 +124,42 @@ def _push_folder(bundle: Bundle, folder: Path, target: str) -> Pushed:
 
 
 def _push_hub(bundle: Bundle, address: HubAddress) -> Pushed:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, errors
-
     sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle)}
-    api = HfApi(library_name="edgekit")
-    try:
-        api.create_repo(address.name, exist_ok=True)
+    with _talking(address):
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+        api = HfApi(library_name="edgekit")
+        api.create_repo(address.name, private=True, exist_ok=True)
         if address.revision:
             api.create_branch(address.name, branch=address.revision, exist_ok=True)
         old = _present(address)
         changed = [name for name, digest in sums.items() if old.sums.get(name) != digest]
-        operations: list[Any] = [
-            CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(bundle.path / name)) for name in changed
-        ]
-        if old.card is None or MARK in old.card:
-            card = model_card(bundle, str(address)).encode()
-            operations.append(CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card))
-        operations += [CommitOperationDelete(path_in_repo=name) for name in sorted(set(old.sums) - set(sums))]
-        done = api.create_commit(
-            address.name,
-            operations,
-            commit_message=f"Bundle {bundle.manifest.name} {sums[CHECKSUMS][:12]}",
-            revision=address.revision,
-        )
-    except (OSError, ValueError, errors.HfHubHTTPError) as error:
-        raise _refusal(address, error, errors) from error
+        steps: list[Any] = [CommitOperationAdd(name, str(bundle.path / name)) for name in changed]
+        card = model_card(bundle, str(address))
+        if old.card is None or (MARK in old.card and old.card != card):
+            steps.append(CommitOperationAdd(CARD, card.encode()))
+        steps += [CommitOperationDelete(name) for name in sorted(set(old.sums) - set(sums))]
+        if not steps:
+            return Pushed(f"hf:{address.name}@{old.commit}", 0, 0, len(sums))
+        message = f"Bundle {bundle.manifest.name} {sums[CHECKSUMS][:12]}"
+        done = api.create_commit(address.name, steps, commit_message=message, revision=address.revision)
     sent = sum((bundle.path / name).stat().st_size for name in changed)
     return Pushed(f"hf:{address.name}@{done.oid}", sent, len(changed), len(sums) - len(changed))
 
 
 @dataclass(frozen=True)
 class _Present:
-    """What a repository has: the files of a bundle with their SHA-256, and its card."""
+    """What a repository has.
+
+    Attributes:
+        sums: SHA-256 of the files of the bundle in it.
+        card: Its README.md, or ``None``.
+        commit: Where both are from; empty where there is no bundle.
+    """
 
     sums: dict[str, str]
     card: str | None
+    commit: str
 
 
 def _present(address: HubAddress) -> _Present:
@@ -166,7 +169,8 @@ def _present(address: HubAddress) -> _Present:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copyfile(listing, Path(folder, CHECKSUMS))
             sums = {**read_checksums(Path(folder)), CHECKSUMS: file_sha256(listing)}
-    return _Present(sums, card.read_text(encoding="utf-8", errors="replace") if card else None)
+    text = card.read_text(encoding="utf-8", errors="replace") if card else None
+    return _Present(sums, text, listing.parent.name if listing else "")
 
 
 def _file(address: HubAddress, name: str) -> Path | None:
@@ -175,12 +179,32 @@ def _file(address: HubAddress, name: str) -> Path | None:
 
     try:
         return Path(hf_hub_download(address.name, name, revision=address.revision, library_name="edgekit"))
+    except errors.LocalEntryNotFoundError:
+        raise
     except errors.EntryNotFoundError:
         return None
 
 
 def _listed(folder: Path, address: str) -> list[str]:
     return [plain_name(name, address) for name in read_checksums(folder)]
+
+
+@contextmanager
+def _talking(address: HubAddress) -> Iterator[None]:
+    """Turn what the hub's client fails with into this package's errors."""
+    from huggingface_hub import errors, utils
+
+    if not sys.stderr.isatty():
+        utils.disable_progress_bars()
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, errors.HfHubHTTPError) as error:
+        raise _refusal(address, error, errors) from error
+    except Exception as error:
+        # What the HTTP library of the client raises; which one that is depends on the client's version.
+        if not type(error).__module__.startswith(("httpx", "requests")):
+            raise
+        raise EnvironmentFault(f"{address}: the hub cannot be reached: {_first_line(error)}", remedy=_OFFLINE) from error
 
 
 def _refusal(address: HubAddress, error: Exception, errors: Any) -> EdgeKitError:
@@ -199,10 +223,9 @@ def _refusal(address: HubAddress, error: Exception, errors: Any) -> EdgeKitError
         return BundleRefused(
             f"{address}: the hub knows no such {what}", remedy="check the name; hf auth login for a private one"
         )
-    remedy = "check the connection; where it was downloaded before, set HF_HUB_OFFLINE=1"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return EnvironmentFault(f"{address}: the hub cannot be reached", remedy=remedy)
-    return EnvironmentFault(f"{address}: {_first_line(error)}", remedy=remedy)
+        return EnvironmentFault(f"{address}: the hub cannot be reached", remedy=_OFFLINE)
+    return EnvironmentFault(f"{address}: {_first_line(error)}", remedy=_OFFLINE)
 
 
 def _first_line(error: Exception) -> str:
