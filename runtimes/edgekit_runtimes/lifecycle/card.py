@@ -93,7 +93,8 @@ def _table(bundle: Bundle) -> list[str]:
 def _row(artifact: Artifact, *, with_metric: bool) -> list[str]:
     parity = artifact.parity
     agreement = str(parity.agreement) if parity.agreement else ""
-    row = [artifact.file, artifact.recipe, f"{artifact.bytes / 1e6:.2f} MB", agreement, f"{parity.worst.relative_l2:.3g}"]
+    size, error = f"{artifact.bytes / 1e6:.2f} MB", f"{parity.worst.relative_l2:.3g}"
+    row = [artifact.file, artifact.recipe, size, agreement, error]
     if with_metric:
         row += [str(parity.metric or ""), str(parity.reference_metric or "")]
     return [_text(cell) for cell in row]
@@ -107,7 +108,8 @@ def _made(bundle: Bundle) -> list[str]:
     if about.created:
         lines.append(f"at {about.created}")
     degraded = [f"- {_text(a.file)} missed its gate: {_text(a.degraded)}" for a in bundle.artifacts if a.degraded]
-    return [*degraded, *([""] if degraded else []), f"{' '.join(lines)}. SHA-256 of the bundle: `{bundle_sha256(bundle)}`."]
+    measured = f"{' '.join(lines)}. SHA-256 of the bundle: `{bundle_sha256(bundle)}`."
+    return [*degraded, *([""] if degraded else []), measured]
 
 
 def _recipes(bundle: Bundle) -> list[str]:

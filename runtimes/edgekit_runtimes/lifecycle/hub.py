@@ -204,7 +204,9 @@ def _talking(address: HubAddress) -> Iterator[None]:
         # What the HTTP library of the client raises; which one that is depends on the client's version.
         if not type(error).__module__.startswith(("httpx", "requests")):
             raise
-        raise EnvironmentFault(f"{address}: the hub cannot be reached: {_first_line(error)}", remedy=_OFFLINE) from error
+        raise EnvironmentFault(
+            f"{address}: the hub cannot be reached: {_first_line(error)}", remedy=_OFFLINE
+        ) from error
 
 
 def _refusal(address: HubAddress, error: Exception, errors: Any) -> EdgeKitError:

@@ -85,7 +85,7 @@ class Registry:
             yield from answer.iter_content(1 << 16)
 
     def upload(self, path: Path, layer: dict[str, Any]) -> bool:
-        """Send a blob, unless it is there. Returns whether it was sent; raises EnvironmentFault when it was not taken."""
+        """Send a blob unless it is there; return whether it was sent. Raises EnvironmentFault when it is not taken."""
         with _talking(self.address):
             if self._client.blob_exists(layer, self.container):
                 return False
@@ -114,7 +114,7 @@ class Registry:
 
 
 def _client(host: str, address: OciAddress, insecure: bool) -> tuple[Any, Any]:
-    """oras' client, and its name of the repository."""
+    """Return the client of oras, and its name of the repository."""
     import oras.auth
     import oras.client
     import oras.container
@@ -131,7 +131,6 @@ def _client(host: str, address: OciAddress, insecure: bool) -> tuple[Any, Any]:
 
         def do_request(self, url: str, method: str = "GET", **options: Any) -> Any:
             if urlsplit(url).netloc != host:  # a storage service that the registry names gets no credentials
-                options["data"] = options.get("data")
                 return self.session.request(method, url, **options)
             if self.basic_host:
                 options["headers"] = {**(options.get("headers") or {}), **self.auth.get_auth_header()}

@@ -16,6 +16,7 @@ from edgekit_runtimes.lifecycle.place import Pushed, plain_name
 
 _MODEL = "model"
 _RUN = re.compile(r"mlflow:(?P<run>[0-9A-Za-z_-]*)(?:/(?P<name>[^/:%\"'`]+))?")
+_STORED = re.compile(r"models:/(?:[^/:@]+/[0-9]+|[^/:@]+@[\w.-]+|m-[0-9a-f]{32})|runs:/[0-9A-Za-z_-]+/[^/:%\"'`]+")
 _NEW_VERSION = re.compile(r"models:/(?P<name>[^/:@]+)")
 
 
@@ -85,9 +86,9 @@ def _uri(source: str) -> str:
     run = _RUN.fullmatch(source)
     if run and run["run"]:
         return f"runs:/{run['run']}/{run['name'] or _MODEL}"
-    if run or _NEW_VERSION.fullmatch(source):
+    if not _STORED.fullmatch(source):
         raise UsageError(
-            f"address {source!r}", expected="mlflow:RUN, models:/NAME/VERSION or models:/NAME@ALIAS"
+            f"address {source!r}", expected="mlflow:RUN[/MODEL], models:/NAME/VERSION or models:/NAME@ALIAS"
         )
     return source
 
@@ -97,6 +98,7 @@ def _talking(address: str) -> Iterator[None]:
     """Keep MLflow's own reports off, and turn what it fails with into this package's errors."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 of them are minutes without a word
     from mlflow.exceptions import MlflowException
 
     try:
@@ -108,13 +110,14 @@ def _talking(address: str) -> Iterator[None]:
 def _refusal(address: str, error: Exception) -> EdgeKitError:
     code = getattr(error, "error_code", "")
     text = str(error).strip().splitlines()[0][:300]
-    if code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+    if code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "not found" in text:
         return BundleRefused(f"{address} is not there: {text}", remedy="check it, and MLFLOW_TRACKING_URI")
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
         return EnvironmentFault(
             f"MLflow does not let you at {address}: {text}",
             remedy="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         )
-    if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
-        return UsageError(f"{address}: {text}", remedy="check it, and MLFLOW_TRACKING_URI")
-    return EnvironmentFault(f"MLflow failed on {address}: {text}", remedy="check MLFLOW_TRACKING_URI")
+    return EnvironmentFault(
+        f"MLflow failed on {address!r}: {text}",
+        remedy="set MLFLOW_TRACKING_URI to your MLflow server, e.g. http://HOST:5000, and check that it runs",
+    )
