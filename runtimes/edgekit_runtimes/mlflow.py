@@ -77,7 +77,8 @@ def save_model(
         mlflow_model: The `mlflow.models.Model` that this flavour is added to; `log_model` gives it.
         signature: Instead of that of the spec; ``False`` for none, with which `predict` takes bare arrays too.
         input_example: Instead of the first golden sample, which only bundles that take arrays have.
-        model_config: What a model is loaded with: ``engine``, ``recipe``, ``threads``, ``options``.
+        model_config: What `mlflow.pyfunc.load_model` opens it with, unless it is told otherwise: ``engine``,
+            ``recipe``, ``threads``, ``options``.
         conda_env: As for MLflow's own flavours.
         pip_requirements: Instead of `get_default_pip_requirements`.
         extra_pip_requirements: In addition to it.
@@ -117,7 +118,8 @@ def save_model(
         data=DATA,
         conda_env=_CONDA_ENV_FILE_NAME,
         python_env=_PYTHON_ENV_FILE_NAME,
-        model_config=dict(model_config) if model_config else None,
+        # MLflow lets a loader override only what is written here.
+        model_config={"engine": None, "recipe": None, "threads": None, "options": None, **(model_config or {})},
     )
     model.add_flavor(FLAVOR_NAME, **_flavor(opened))
     model.model_size_bytes = get_total_file_size(str(target))
