@@ -44,6 +44,16 @@ class OciAddress:
         except ValueError:
             return False
 
+    @property
+    def api_host(self) -> str:
+        """Host that answers for the registry; the Docker Hub's is another one than its name."""
+        return "registry-1.docker.io" if self.registry == "docker.io" else self.registry
+
+    @property
+    def credentials(self) -> str:
+        """Name of the registry in docker's configuration."""
+        return "https://index.docker.io/v1/" if self.registry == "docker.io" else self.registry
+
     def at(self, digest: str) -> str:
         """The address of exactly one manifest."""
         return f"oci://{self.registry}/{self.name}@{digest}"

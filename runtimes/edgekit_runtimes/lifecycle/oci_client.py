@@ -16,7 +16,6 @@ from edgekit_runtimes.lifecycle.oci_address import OciAddress
 
 _SECONDS = (10.0, 60.0)
 """To connect, and between two pieces of an answer."""
-_DOCKER_HUB = "docker.io"
 
 
 class Registry:
@@ -37,7 +36,7 @@ class Registry:
         oras.logger.logger.set_level(100)  # it prints errors that are raised here
         self.address = address
         insecure = plain_http or address.on_this_machine
-        self._host = "registry-1.docker.io" if address.registry == _DOCKER_HUB else address.registry
+        self._host = address.api_host
         self._client, self.container = _client(self._host, address, insecure)
         with _talking(address):
             self._authenticate(insecure)
@@ -56,13 +55,9 @@ class Registry:
             # oras would send the password there in the clear.
             raise EnvironmentFault(f"{self.address.registry} wants the password sent to {realm[1]}, without TLS")
         configs = [str(path) for path in _docker_configs() if path.is_file()]
-        at = self.container.registry
-        try:
-            hub = self.address.registry == _DOCKER_HUB
-            self.container.registry = "https://index.docker.io/v1/" if hub else at
-            self._client.auth.load_configs(self.container, configs=configs)
-        finally:
-            self.container.registry = at
+        self.container.registry = self.address.credentials
+        self._client.auth.load_configs(self.container, configs=configs)
+        self.container.registry = self._host
         if self._client.basic_host and not hasattr(self._client.auth, "_basic_auth"):
             raise _unauthorised(self.address)
 

@@ -20,6 +20,7 @@ from mlflow.pyfunc import scoring_server
 
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError
+from edgekit.images import read_image
 from edgekit.spec import Spec, TensorSpec
 from edgekit.table import Column, TableEncoding
 from edgekit_runtimes import mlflow as edgekit_mlflow
@@ -80,7 +81,7 @@ def load(about: dict[str, Any], photos: list[str]) -> dict[str, Any]:
     table = model.predict(pd.DataFrame({"photo": photos}, index=[5, 9]))
     with edgekit_mlflow.load_model(about["person"], recipe="int8") as predictor:
         alone = [predictor.predict(photo).to_dict() for photo in photos]
-        pixels = predictor.task.read(photos[0])
+    pixels = read_image(photos[0])
     content = Path(photos[0]).read_bytes()
     url = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
     bare = mlflow.pyfunc.load_model(about["saved"], model_config={"recipe": "int8"})

@@ -56,6 +56,16 @@ def test_only_this_machine_needs_no_tls(registry: str, here: bool) -> None:
     assert OciAddress(registry, "person", "v1").on_this_machine is here
 
 
+def test_the_docker_hub_has_three_names() -> None:
+    hub, other = oci_address("oci://docker.io/team/person:v1"), oci_address("oci://ghcr.io/team/person:v1")
+    assert (hub.registry, hub.api_host, hub.credentials) == (
+        "docker.io",
+        "registry-1.docker.io",
+        "https://index.docker.io/v1/",
+    )
+    assert (other.registry, other.api_host, other.credentials) == ("ghcr.io",) * 3
+
+
 @pytest.mark.parametrize(
     ("address", "kind"),
     [
