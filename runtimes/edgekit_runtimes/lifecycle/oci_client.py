@@ -48,12 +48,11 @@ class Registry:
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code != 401:
             return
-        realm = re.search(r'realm="([^"]*)"', challenge)
+        in_clear = token_service_without_tls(challenge)
         if challenge.lower().startswith("basic"):
             self._client.use_basic(self._host)
-        elif realm and realm[1].startswith("http:") and not insecure:
-            # oras would send the password there in the clear.
-            raise EnvironmentFault(f"{self.address.registry} wants the password sent to {realm[1]}, without TLS")
+        elif in_clear and not insecure:  # oras would send the password there
+            raise EnvironmentFault(f"{self.address.registry} wants the password sent to {in_clear}, without TLS")
         configs = [str(path) for path in _docker_configs() if path.is_file()]
         self.container.registry = self.address.credentials
         self._client.auth.load_configs(self.container, configs=configs)
@@ -106,6 +105,12 @@ class Registry:
         raise EnvironmentFault(
             f"{self.address.registry} answered {answer.status_code} {answer.reason}", remedy="try again later"
         )
+
+
+def token_service_without_tls(challenge: str) -> str | None:
+    """Return the address of the token service that a ``WWW-Authenticate`` header names, when it has no TLS."""
+    realm = re.search(r'^bearer .*realm="(http:[^"]*)"', challenge, re.IGNORECASE)
+    return realm[1] if realm else None
 
 
 def _client(host: str, address: OciAddress, insecure: bool) -> tuple[Any, Any]:

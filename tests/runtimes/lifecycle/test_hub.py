@@ -151,6 +151,18 @@ def test_a_file_that_breaks_off_leaves_the_old_bundle(person_bundle: Bundle, hub
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set()
 
 
+def test_a_push_in_the_middle_does_not_mix_two_bundles(
+    person_bundle: Bundle, own_person_bundle: Path, hub: ModelHub, tmp_path: Path
+) -> None:
+    push(person_bundle, "hf:team/person")
+    renamed(own_person_bundle, "newer")
+    hub.then["SHA256SUMS"] = lambda: hub.commit("team/person", contents(own_person_bundle))
+    pull("hf:team/person", tmp_path / "pulled")
+    assert contents(tmp_path / "pulled") == contents(person_bundle.path)
+    pull("hf:team/person", tmp_path / "pulled")
+    assert contents(tmp_path / "pulled") == contents(own_person_bundle)
+
+
 def test_a_token_that_is_missing_is_asked_for(
     person_bundle: Bundle, hub: ModelHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from edgekit.errors import UsageError
 from edgekit_runtimes.lifecycle.oci_address import OciAddress, oci_address
+from edgekit_runtimes.lifecycle.oci_client import token_service_without_tls
 from edgekit_runtimes.lifecycle.place import kind_of
 
 DIGEST = f"sha256:{'0a' * 32}"
@@ -54,6 +55,14 @@ def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
 )  # fmt: skip
 def test_only_this_machine_needs_no_tls(registry: str, here: bool) -> None:
     assert OciAddress(registry, "person", "v1").on_this_machine is here
+
+
+def test_a_token_service_without_tls_is_noticed() -> None:
+    challenge = 'Bearer realm="http://auth.example.org/token",service="registry"'
+    assert token_service_without_tls(challenge) == "http://auth.example.org/token"
+    assert token_service_without_tls(challenge.replace("http:", "https:")) is None
+    assert token_service_without_tls('Basic realm="http://a.name"') is None
+    assert token_service_without_tls("") is None
 
 
 def test_the_docker_hub_has_three_names() -> None:
