@@ -22,8 +22,8 @@ def push(*, bundle: Path, target: str, plain_http: bool) -> None:
       mlflow:                     a new run of MLflow's active experiment; mlflow:RUN for a run that is there
       models:/NAME                the same, registered as the next version of a model
 
-    Credentials are those of the tools themselves: docker login (or ORAS_USER and ORAS_PASS), hf auth login, and
-    MLflow's environment variables. The extras are oci, hub and mlflow. MLflow's own usage reports are off here.
+    Credentials are those of the tools themselves: docker login, hf auth login, and MLflow's environment variables. The
+    extras are oci, hub and mlflow. MLflow's own usage reports are off here.
     """  # noqa: D301  click's mark for a paragraph that is not rewrapped
     from edgekit.bundle import Bundle
     from edgekit_runtimes.lifecycle.place import kind_of
