@@ -40,10 +40,12 @@ VERBS = {
 }
 _EXTRAS = {
     "ai_edge_litert": "litert",
+    "huggingface_hub": "hub",
     "mlflow": "mlflow",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "oras": "oci",
+    "pandas": "mlflow",
     "prometheus_client": "serve",
     "pyarrow": "parquet",
     "python_multipart": "serve",

@@ -60,8 +60,8 @@ def test_the_licence_is_the_whole_text(wheel: Path) -> None:
 
 def test_heavy_stacks_are_extras(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        "all", "convert", "demo", "dev", "huggingface", "litert", "mlflow", "mqtt", "oci", "onnxruntime", "openvino",
-        "parquet", "plot", "ray", "serve", "sound", "text", "tflite",
+        "all", "convert", "demo", "dev", "hub", "huggingface", "litert", "mlflow", "mqtt", "oci", "onnxruntime",
+        "openvino", "parquet", "plot", "ray", "serve", "sound", "text", "tflite",
     }  # fmt: skip
     requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     always = {item.name for item in requirements if item.marker is None or "extra" not in str(item.marker)}

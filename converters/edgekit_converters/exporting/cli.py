@@ -12,20 +12,70 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--to", "to", type=click.Choice(["c-array"]), required=True, help="Form of what is written.")
-@click.option("--recipe", help="Artifact of the bundle; int8 by default, or the only one.")
-@click.option("--name", help="Name of the array in C; by default that of the model.")
+@click.argument("model", metavar="BUNDLE|MODEL")
+@click.option("--to", "to", required=True, help="c-array, or the name of an installed exporter.")
+@click.option("--recipe", help="Artifact of the bundle; int8 by default, or the only one. For c-array.")
+@click.option("--name", help="Name of the array in C; by default that of the model. For c-array.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Of a PyTorch factory. For exporters.")
+@click.option("--input-shape", "shapes", multiple=True, help="As for edgekit convert; repeatable. For exporters.")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Header; the source is written beside it."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Header, beside which the source is written; the exporter's file or folder.",
 )
-def export(bundle: Path, to: str, recipe: str | None, name: str | None, output: Path) -> None:
+def export(
+    *,
+    model: str,
+    to: str,
+    recipe: str | None,
+    name: str | None,
+    weights: Path | None,
+    shapes: tuple[str, ...],
+    output: Path,
+) -> None:
     """Write a bundle's TFLite model as C source, for microcontrollers and programs without a file system.
 
     -o model.h writes model.h and model.c (C11 and C++11): the bytes of the artifact, 16-byte aligned, its length, scale
     and zero point of inputs and outputs, the bytes that its activations need at once, and the labels. Convert with
     --io int8 for inputs and outputs in integers.
+
+    With the name of an exporter that another distribution brings (entry point "edgekit.exporters"), a trained MODEL, as
+    edgekit convert takes it, is written in that exporter's form.
     """
+    if to == "c-array":
+        _refuse(to, {"--weights": weights, "--input-shape": shapes})
+        _c_array(Path(model), recipe, name, output)
+    else:
+        _refuse(to, {"--recipe": recipe, "--name": name})
+        _by_exporter(model, to, weights, shapes, output)
+
+
+def _refuse(to: str, options: dict[str, object]) -> None:
+    from edgekit.errors import UsageError
+
+    for option, value in options.items():
+        if value:
+            raise UsageError(f"{option} with --to {to}", remedy=f"leave {option} out")
+
+
+def _by_exporter(model: str, to: str, weights: Path | None, shapes: tuple[str, ...], output: Path) -> None:
+    from edgekit.errors import UsageError
+    from edgekit_converters.exporting.exporters import export_source, exporter
+    from edgekit_converters.sources import SourceOptions, open_source
+    from edgekit_converters.specs import parse_hint
+
+    exporter(to)  # before a framework is imported
+    if (Path(model) / "manifest.json").is_file():
+        raise UsageError(f"{model} is a bundle", expected=f"a trained model for --to {to}, as edgekit convert takes it")
+    options = SourceOptions(weights=weights, inputs=tuple(parse_hint(shape) for shape in shapes))
+    with open_source(model, options) as source:
+        said = export_source(source, to, output)
+    click.echo(f"wrote {output}: {said}")
+
+
+def _c_array(bundle: Path, recipe: str | None, name: str | None, output: Path) -> None:
     from edgekit.atomic import atomic_file
     from edgekit.bundle import Bundle
     from edgekit_converters.exporting.c_array import CModel, c_texts, identifier, names_of
@@ -33,8 +83,8 @@ def export(bundle: Path, to: str, recipe: str | None, name: str | None, output: 
     header, source = names_of(output)
     opened = Bundle(bundle)
     artifact = chosen(opened, recipe)
-    model = CModel(opened.file(artifact.file), name or identifier(opened.manifest.name), opened.spec.labels or ())
-    texts = c_texts(model, header.name)
+    c_model = CModel(opened.file(artifact.file), name or identifier(opened.manifest.name), opened.spec.labels or ())
+    texts = c_texts(c_model, header.name)
     for path, text in zip((source, header), reversed(texts), strict=True):
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
