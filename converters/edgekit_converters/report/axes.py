@@ -76,13 +76,13 @@ def linear(
     listed = list(values)
     low, high = (0.0 if zero else min(listed)), max(listed)
     if high - low < 1e-9 * max(1.0, abs(high)):
-        pad = abs(high) * 0.05 or 0.5
+        pad = max(abs(high) * 0.05, 1e-6)
         low, high = (low if zero else low - pad), high + pad
     step = _round_step((high - low) / _TICKS)
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     count = round((high - low) / step)
     axis = Axis(label, low, min(high, most) if most > low else high, start, end)
-    marks = [round(low + number * step, 12) for number in range(count + 1)]
+    marks = [float(f"{low + number * step:.12g}") for number in range(count + 1)]
     ticks = tuple(Tick(axis.place(mark), text(mark)) for mark in marks if mark <= axis.high + 1e-12)
     return Axis(label, axis.low, axis.high, start, end, ticks)
 

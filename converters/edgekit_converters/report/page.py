@@ -44,7 +44,7 @@ def render(bundles: Sequence[Findings], plans: Sequence[Plan] = (), *, data: str
     """
     views = [bundle_view(number, findings, data=shown_name(data)) for number, findings in enumerate(bundles)]
     chosen = [plan_view(number, plan) for number, plan in enumerate(plans)]
-    names = [plan.name for plan in plans] or [findings.manifest.name for findings in bundles]
+    names = [plan.name for plan in plans] + [findings.manifest.name for findings in bundles]
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     text: str = (
         _environment()

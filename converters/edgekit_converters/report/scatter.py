@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -115,7 +116,7 @@ class Quality:
 
 
 def drawn(
-    name: str, quality: Quality, cost: str, data: Sequence[Datum], *, front: Sequence[str] = (), zero: bool = True
+    name: str, quality: Quality, cost: str, data: Sequence[Datum], *, front: bool = False, zero: bool = True
 ) -> Scatter:
     """Place points and their names.
 
@@ -124,7 +125,7 @@ def drawn(
         quality: What the height stands for.
         cost: What the width stands for, with its unit.
         data: At least one.
-        front: Keys of the Pareto front, drawn as a line.
+        front: Whether to draw the Pareto front as a line.
         zero: Whether the width begins at 0.
     """
     x = linear(cost, [datum.x for datum in data], start=LEFT, end=RIGHT, zero=zero)
@@ -135,14 +136,14 @@ def drawn(
         f"{len(dots)} points, {cost} from {min(d.x for d in data):.3g} to {max(d.x for d in data):.3g}; "
         f"{best.name}: {', '.join(best.lines[1:])}."
     )
-    line = " L".join(f"{dot.x} {dot.y}" for dot in dots if dot.datum.key in front)
+    line = _front(dots) if front else ""
     reference = None
     if quality.original is not None:
         value = words.percent(quality.original) if quality.share else f"{quality.original:.4g}"
         reference = (y.place(quality.original), f"original {value}")
     title = f"{quality.label} against {cost.partition(',')[0]}"
     placed = _named(dots, () if reference is None else ((RIGHT - 130, reference[0] - _LINE, RIGHT, reference[0]),))
-    return Scatter(name, title, description, x, y, placed, f"M{line}" if line else "", reference)
+    return Scatter(name, title, description, x, y, placed, line, reference)
 
 
 def _height(quality: Quality, data: Sequence[Datum]) -> Axis:
@@ -158,6 +159,16 @@ def _height(quality: Quality, data: Sequence[Datum]) -> Axis:
 
 def _dot(datum: Datum, x: Axis, y: Axis) -> Dot:
     return Dot(datum, x.place(datum.x), y.place(datum.y), y.place(datum.low), y.place(datum.high))
+
+
+def _front(dots: Sequence[Dot]) -> str:
+    """Steps along the dots that no other dot of this drawing beats in both directions, as an SVG path."""
+    best, path = math.inf, ""
+    for dot in sorted(dots, key=lambda dot: (dot.x, dot.y)):
+        if dot.y < best:
+            path += f"H{dot.x} V{dot.y} " if path else f"M{dot.x} {dot.y} "
+            best = dot.y
+    return path.strip()
 
 
 Box = tuple[float, float, float, float]

@@ -8,6 +8,8 @@ from edgekit.metrics import Metric
 from edgekit_converters.report import words
 from edgekit_converters.report.findings import Case, Findings
 
+_ALIKE = 0.95
+"""Agreement from which on answers count as the original's."""
 _WIDE = 0.05
 """Width of an interval of agreement from which on more samples are advised."""
 
@@ -61,9 +63,14 @@ def judged(findings: Findings) -> Verdict:
     parity = case.artifact.parity
     parts = [_sure(parity.agreement) if parity.agreement else _close(case), *_accuracy(case), _small(findings, case)]
     reasons = f": {'; '.join(parts)}; {_fast(findings, case)}."
-    return Verdict(
-        case, f"{case.title} answers as the original does", reasons, _caution(case), tuple(_figures(findings, case))
-    )
+    return Verdict(case, f"{case.title} {_kept(case)}", reasons, _caution(case), tuple(_figures(findings, case)))
+
+
+def _kept(case: Case) -> str:
+    """An artifact that reached its gate may still answer some inputs otherwise, as often better as worse."""
+    agreement = case.artifact.parity.agreement
+    alike = agreement is None or agreement.value >= _ALIKE
+    return "answers as the original does" if alike else "keeps the original's quality"
 
 
 def _sure(agreement: Metric) -> str:

@@ -234,13 +234,12 @@ def plan_view(number: int, plan: Plan) -> PlanView:
     panels: tuple[Panel, ...] = ()
     if quality is not None:
         rated = [variant for variant in shown if _rating(quality, variant) is not None]
-        front = [f"{name}-{variant.name}" for variant in rated if variant.front]
 
         def data(cost: str) -> list[Datum]:
             return [_variant_datum(name, plan, quality, variant, cost=cost, formats=formats) for variant in rated]
 
         charts = (
-            drawn(f"{quality.name}-{axis[:4]}", quality, axis, data(axis), front=front) for axis in (LATENCY, SIZE)
+            drawn(f"{quality.name}-{axis[:4]}", quality, axis, data(axis), front=True) for axis in (LATENCY, SIZE)
         )
         panels = (Panel(quality, tuple(charts)),)
     headline, reasons = _plan_verdict(plan)
@@ -291,7 +290,7 @@ def _plan_verdict(plan: Plan) -> tuple[str, str]:
         return "No variant fits the budget", f"; {len(plan.variants)} were tried."
     parts = _costs(chosen)
     if base is not None and base.name != chosen.name and _costs(base):
-        parts.append(f"the int8 that one would pick by hand needs {' and '.join(_costs(base))}")
+        parts.append(f"the int8 that one would pick by hand gives {', '.join(_costs(base))}")
     elif base is not None:
         parts.append("it is also the int8 that one would pick by hand")
     return f"{chosen.name} fits best", f": {'; '.join(parts)}." if parts else "."

@@ -9,7 +9,7 @@ from edgekit.metrics import Metric, points_lost
 from edgekit.spec import Preprocess, Spec, TensorSpec
 from edgekit.table import TableEncoding
 
-TIMES, MINUS = "\u00d7", "\u2212"
+TIMES, MINUS, NBSP = "\u00d7", "\u2212", "\u00a0"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FRAMEWORKS = {"keras": "Keras", "pytorch": "PyTorch", "savedmodel": "SavedModel", "onnx": "ONNX", "tflite": "TFLite"}
 _COLORS = {"rgb": "RGB", "bgr": "BGR", "gray": "gray"}
@@ -17,14 +17,14 @@ _COLORS = {"rgb": "RGB", "bgr": "BGR", "gray": "gray"}
 
 def size(count: float) -> str:
     """Bytes as megabytes (10^6), or kilobytes below one tenth of one."""
-    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+    return f"{count / 1e6:.2f}{NBSP}MB" if count >= 1e5 else f"{count / 1e3:.1f}{NBSP}kB"
 
 
 def milliseconds(value: float) -> str:
     """A time with three digits, in microseconds below one tenth of a millisecond."""
     if value < 0.1:
-        return f"{_digits(1000 * value)} µs"
-    return f"{_digits(value)} ms" if value < 1000 else f"{_digits(value / 1000)} s"
+        return f"{_digits(1000 * value)}{NBSP}µs"
+    return f"{_digits(value)}{NBSP}ms" if value < 1000 else f"{_digits(value / 1000)}{NBSP}s"
 
 
 def _digits(value: float) -> str:
@@ -42,7 +42,7 @@ def error(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share 0..1 in percent."""
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}{NBSP}%"
 
 
 def measured(metric: Metric) -> str:
@@ -53,7 +53,7 @@ def measured(metric: Metric) -> str:
 def interval(metric: Metric) -> str:
     """The 95 % interval of a metric."""
     low, high = metric.interval()
-    return f"{100 * low:.1f} to {100 * high:.1f} %" if metric.share else f"{low:.4g} to {high:.4g}"
+    return f"{100 * low:.1f} to {100 * high:.1f}{NBSP}%" if metric.share else f"{low:.4g} to {high:.4g}"
 
 
 def lost(original: Metric, artifact: Metric) -> str:
@@ -166,7 +166,7 @@ def count(number: float) -> str:
     """A large number with a suffix: thousand, million, billion."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
-            return f"{number / limit:.3g} {suffix}"
+            return f"{number / limit:.3g}{NBSP}{suffix}"
     return f"{number:g}"
 
 
@@ -177,4 +177,4 @@ def limit(name: str, value: float) -> str:
     """A limit of a budget, or what was measured against it: ``latency_ms`` of 20 as ``latency 20 ms``."""
     unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "points" if "drop" in name else "")
     plain = next((name[: -len(end)] for end in _UNITS if name.endswith(end)), name)
-    return f"{plain} {value:.4g} {unit}".strip()
+    return f"{plain} {value:.4g}{NBSP}{unit}".strip()

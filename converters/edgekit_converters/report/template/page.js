@@ -33,6 +33,8 @@
     const marks = [...chart.querySelectorAll("[data-tip]")];
     const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
     marks.forEach((mark, place) => {
+      mark.setAttribute("role", "img");
+      mark.setAttribute("aria-label", mark.dataset.tip.replaceAll("\n", ", "));
       mark.setAttribute("tabindex", place ? "-1" : "0");
       mark.addEventListener("pointerenter", () => show(mark));
       mark.addEventListener("pointerleave", hide);
