@@ -32,7 +32,7 @@ from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
 from edgekit_converters.report.page import PAGE, manifest_page
-from edgekit_converters.report.reproduce import conversion_words
+from edgekit_converters.report.reproduce import conversion_words, inputs_said
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
 from edgekit_converters.specs import wished_layouts, written_spec
@@ -241,6 +241,7 @@ class _Conversion:
                 "file": source.path.name if source.path else None,
                 "sha256": file_sha256(file) if file else None,
                 "command": conversion_words(self.request),
+                "inputs_said": inputs_said(self.request),
             },
             calibration=calibration or {},
             evaluation={

@@ -28,7 +28,7 @@ from edgekit_converters.progress import Stages
 from edgekit_converters.report.findings import Changes, Example, Swap
 from edgekit_converters.store import stack
 
-_SIDE = 240
+_SIDE, _DRAWN_SIDE = 240, 340
 _QUALITY = 74
 _TEXT = 220
 _SWAPS = 8
@@ -187,14 +187,19 @@ def _cut(text: str) -> str:
 
 def _pictures(photo: NDArray[np.uint8], original: Any, artifact: Any) -> Sequence[NDArray[np.uint8]]:
     """The photo made small; where answers can be drawn, once with each of them."""
+    answers = [answer for answer in (original, artifact) if isinstance(answer, Drawable)]
+    if len(answers) < 2:
+        return [_small(photo, _SIDE)]
+    return [answer.draw(_small(photo, _DRAWN_SIDE)) for answer in answers]
+
+
+def _small(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     import cv2
 
-    factor = _SIDE / max(photo.shape[:2])
+    factor = longest / max(photo.shape[:2])
     height, width = (max(1, round(side * factor)) for side in photo.shape[:2])
-    answers = [answer for answer in (original, artifact) if isinstance(answer, Drawable)]
-    drawn = [answer.draw(photo) for answer in answers] if len(answers) == 2 else [photo]
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    return [np.asarray(cv2.resize(picture, (width, height), interpolation=smooth), np.uint8) for picture in drawn]
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=smooth), np.uint8)
 
 
 def _data_address(picture: NDArray[np.uint8]) -> str:

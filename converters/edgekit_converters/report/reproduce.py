@@ -10,10 +10,11 @@ from typing import Any
 
 from edgekit.bundle import Manifest
 from edgekit_converters.request import Request
+from edgekit_converters.sources.base import InputHint
 
 _SPEC = (
     "from pathlib import Path; from edgekit.bundle import Bundle; from edgekit_converters.spec_file import write_spec; "
-    'write_spec(Path("spec.toml"), Bundle({folder}).spec)'
+    'write_spec(Path("spec.toml"), Bundle({folder}).spec{change})'
 )
 
 
@@ -30,6 +31,8 @@ def conversion_words(request: Request) -> list[str]:
     if source.weights is not None:
         words += ["--weights", source.weights.name]
     words += ["--spec", "spec.toml"]
+    if not inputs_said(request):
+        words += [word for hint in source.inputs for word in ("--input-shape", _hinted(hint))]
     for target in request.targets:
         words += ["--to", target]
     for recipe in request.resolved_recipes():
@@ -46,6 +49,16 @@ def conversion_words(request: Request) -> list[str]:
     words += ["--allow-degraded"] if request.allow_degraded else []
     words += ["--trust-pickle"] if source.trust_pickle else []
     return [*words, *(["--name", request.name] if request.name else [])]
+
+
+def inputs_said(request: Request) -> bool:
+    """Whether the user's spec names inputs: their layouts are wishes then, which the model's own are not."""
+    return request.spec is not None and bool(request.spec.inputs)
+
+
+def _hinted(hint: InputHint) -> str:
+    sizes = ",".join("-1" if length is None else str(length) for length in hint.shape)
+    return (f"{hint.name}=" if hint.name else "") + sizes + (f":{hint.dtype}" if hint.dtype else "")
 
 
 def _named(given: Any) -> str | None:
@@ -69,10 +82,12 @@ def commands(folder: str, manifest: Manifest, *, data: str | None = None) -> lis
     words = manifest.source.get("command")
     recorded = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
     convert = list(words or ()) if recorded else _guessed(manifest)
+    change = "" if manifest.source.get("inputs_said") else ".replace(inputs=(), outputs=())"
+    spec = _SPEC.format(folder=json.dumps(folder), change=change)
     report = ["edgekit", "report", folder, *(["--data", data] if data else [])]
     about = "convert again" if recorded else "convert again (this bundle does not say how; names in capitals are yours)"
     return [
-        ("write the spec that the bundle holds", shlex.join(["python", "-c", _SPEC.format(folder=json.dumps(folder))])),
+        ("write the spec that the bundle holds", shlex.join(["python", "-c", spec])),
         (about, shlex.join([*convert, "-o", folder])),
         ("check on any machine that the answers are the original's", shlex.join(["edgekit", "verify", folder])),
         ("measure it on any machine", shlex.join(["edgekit", "bench", folder, "--all", "--operators"])),

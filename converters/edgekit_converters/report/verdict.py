@@ -10,6 +10,8 @@ from edgekit_converters.report.findings import Case, Findings
 
 _ALIKE = 0.95
 """Agreement from which on answers count as the original's."""
+_FASTER = 1.1
+"""Less is within the noise of a measurement."""
 _WIDE = 0.05
 """Width of an interval of agreement from which on more samples are advised."""
 
@@ -101,7 +103,13 @@ def _small(findings: Findings, case: Case) -> str:
 def _fast(findings: Findings, case: Case) -> str:
     text = f"{words.milliseconds(case.latency_ms)} an input"
     factor = speed(findings, case)
-    return text if factor is None else f"{text}, {words.times(factor)} times the speed of fp32"
+    return text if factor is None else f"{text}, {_pace(factor)}"
+
+
+def _pace(factor: float) -> str:
+    if factor >= _FASTER:
+        return f"{words.times(factor)} times the speed of fp32"
+    return "as fast as fp32" if factor >= 1 / _FASTER else f"{factor:.2f} of the speed of fp32, which is faster"
 
 
 def speed(findings: Findings, case: Case) -> float | None:
@@ -138,6 +146,6 @@ def _figures(findings: Findings, case: Case) -> list[Figure]:
     share = f"{100 * case.artifact.bytes / whole:.0f} % of the original" if whole else "one file"
     found.append(Figure("size", words.size(case.artifact.bytes), share))
     factor = speed(findings, case)
-    than = "median" if factor is None else f"{words.times(factor)} {words.TIMES} the speed of fp32"
+    than = "median" if factor is None else _pace(factor)
     found.append(Figure("latency", words.milliseconds(case.latency_ms), than))
     return found

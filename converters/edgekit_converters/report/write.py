@@ -20,7 +20,7 @@ from edgekit_converters.report.page import render
 from edgekit_converters.report.plans import is_plan, read_plan
 from edgekit_converters.report.timing import bench
 
-_LAYER_SAMPLES = 16
+_LAYER_SAMPLES = 8
 _FLOATS = ("fp32", "fp16")
 
 

@@ -67,3 +67,8 @@ def test_without_answers_the_error_speaks(made: Maker) -> None:
     plain = replace(plain, parity=Parity(7, plain.parity.outputs))
     assert "relative L2 0.05 on 7 samples" in said(made(plain))
     assert [figure.label for figure in verdict(made(plain)).figures] == ["relative L2", "size", "latency"]
+
+
+def test_slower_is_called_slower(made: Maker) -> None:
+    for latency, expected in ((8.1, "as fast as fp32."), (10.0, "0.80 of the speed of fp32, which is faster.")):
+        assert said(made(artifact("fp32", 4_000_000, 8.0), artifact("int8", 1_000, latency))).endswith(expected)
