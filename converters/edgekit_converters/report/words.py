@@ -114,7 +114,7 @@ def preparation(spec: Spec) -> str | None:
         sound = spec.sound
         return (
             f"sound at {sound.sample_rate:,} Hz, windows of {sound.window / sound.sample_rate:.3g} s, "
-            f"{'samples' if sound.features == 'none' else sound.features} of them"
+            f"{'samples' if sound.features == 'waveform' else sound.features} of them"
         )
     if spec.preprocess is not None and spec.inputs and spec.inputs[0].layout:
         return _picture(spec.preprocess, spec.inputs[0])

@@ -124,7 +124,9 @@ def test_photos_whose_answer_changed_are_shown_with_both_answers(page: str) -> N
     assert 0 < int(found[1]) < 30
     photos = re.findall(r'<img src="(data:image/jpeg;base64,[^"]+)" width="240" height="240" alt="(\d\d).png">', page)
     assert len(photos) == min(8, int(found[1]))
-    assert re.search(r"original (red|<script>.*?) \d+ % int8 (red|<script>.*?) \d+ %", plain(page))
+    answers = re.findall(r"original (\S+) \d+ % int8 (\S+) \d+ % \d\d\.png", plain(page))
+    assert len(answers) == len(photos)
+    assert all(set(pair) <= set(LABELS) and pair[0] != pair[1] for pair in answers)
 
 
 def test_a_class_called_like_a_script_is_text(page: str) -> None:
