@@ -11,7 +11,7 @@ from edgekit_converters.report.axes import Axis, decades, linear
 
 WIDTH, HEIGHT = 420, 290
 LEFT, RIGHT, TOP, BOTTOM = 58, 406, 16, 242
-_CHARACTER, _LINE, _GAP = 7.4, 15.0, 13.0
+_CHARACTER, _LINE, _GAP, _RING = 7.4, 15.0, 13.0, 11.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ Box = tuple[float, float, float, float]
 
 def _named(dots: Sequence[Dot], taken: Sequence[Box]) -> tuple[Dot, ...]:
     """Give each point the first free place for its name: right, left, above, below, then further off."""
-    used = [(dot.x - 6, dot.y - 6, dot.x + 6, dot.y + 6) for dot in dots] + list(taken)
+    used = [(dot.x - _RING, dot.y - 6, dot.x + _RING, dot.y + 6) for dot in dots] + list(taken)
     named = []
     for dot in dots:
         label = None
