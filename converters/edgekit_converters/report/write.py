@@ -96,7 +96,7 @@ def _look(bundle: Bundle, request: ReportRequest, stages: Stages) -> Findings:
 
 def _benched(bundle: Bundle, seconds: float, device: str | None, stages: Stages, notes: list[str]) -> Benched | None:
     """Times; a machine that cannot measure is no reason for no page, unless it was named."""
-    with stages.stage(f"{bundle.path.name}: measure {len(bundle.artifacts)} artifacts"):
+    with stages.stage(f"{bundle.path.name}: measure the artifacts"):
         try:
             found = bench(bundle.path, seconds, device)
         except EdgeKitError as error:
