@@ -4,6 +4,7 @@
         manifest.json           spec, artifacts, parity, provenance (schema version first)
         NAME.RECIPE.tflite …    standard files, usable by any other tool
         golden.npz              a few inputs with the original model's outputs
+        report.html             the manifest as a page for people
         SHA256SUMS              of every other file; `sha256sum -c SHA256SUMS` checks it without us
 
 Nothing in a bundle is trusted: names must be plain, files must be regular, hashes must match.
@@ -87,7 +88,7 @@ class Manifest:
         name: Name of the model.
         spec: Inputs, preprocessing, task, labels, outputs.
         artifacts: In the order they were made.
-        source: Framework, file, SHA-256, bytes and parameters of the original.
+        source: Framework, file, SHA-256, bytes and parameters of the original, and the words that convert it again.
         calibration: Samples and fingerprint of the calibration data.
         evaluation: Samples, origin and reference accuracy of the parity data.
         tools: Library name -> version.

@@ -8,13 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
+
+from tests.chromium import PATIENCE, chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 # Machines that test are shared and slow at times; the same examples every time, so that a failure can be seen again.
 settings.register_profile("edgekit", deadline=None, derandomize=True, max_examples=50, database=None)
@@ -26,6 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 CommandRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 Answers = dict[str, dict[str, NDArray[np.float32]]]
+TabOpener = Callable[..., "Page"]
 Answerer = Callable[[list[tuple[Path, Path]]], Answers]
 
 
@@ -76,3 +83,28 @@ def haswell(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
         return {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a screen; see `tests.chromium`."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[TabOpener]:
+    """Open an address in a window of a width, in CSS pixels; the tab ends with the test."""
+    tabs = []
+
+    def opener(url: str, width: int = 1280, *, dark: bool = False, **more: object) -> Page:
+        scheme = "dark" if dark else "light"
+        tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme, **more)  # type: ignore[arg-type]
+        tabs.append(tab)
+        tab.set_default_timeout(PATIENCE)
+        tab.goto(url, wait_until="domcontentloaded")  # a page with a stream is never loaded to its end
+        return tab
+
+    yield opener
+    for tab in tabs:
+        tab.close()

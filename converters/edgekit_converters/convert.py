@@ -33,6 +33,8 @@ from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
+from edgekit_converters.report.page import PAGE, manifest_page
+from edgekit_converters.report.reproduce import conversion_words, inputs_said
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
 from edgekit_converters.specs import wished_layouts, written_spec
@@ -80,6 +82,7 @@ def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle,
         with source:
             manifest = Conversion(request, source, stages, Path(scratch), folder).run()
         with stages.stage("write the bundle"):
+            (folder / PAGE).write_text(manifest_page(request.output.name, manifest), encoding="utf-8")
             write_manifest(folder, manifest)
     return Bundle(request.output, check=False), stages
 
@@ -283,6 +286,8 @@ class Conversion:
                 "bytes": source.size_bytes,
                 "file": source.path.name if source.path else None,
                 "sha256": file_sha256(file) if file else None,
+                "command": conversion_words(self.request),
+                "inputs_said": inputs_said(self.request),
             },
             calibration=calibration or {},
             evaluation={

@@ -39,7 +39,7 @@ def test_the_packages_hold_code_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if not name.startswith(INFO)]
     assert {name.split("/")[0] for name in names} == set(PACKAGES)
-    strays = [name for name in names if not name.endswith((".py", "/py.typed", ".html"))]
+    strays = [name for name in names if not name.endswith((".py", "/py.typed", ".html", ".css", ".js"))]
     assert strays == []
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert not {part for name in names for part in name.split("/")} & {"tests", "samples", "benchmarks", "conftest.py"}

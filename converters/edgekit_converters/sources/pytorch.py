@@ -204,7 +204,8 @@ def open_factory(spec: str, options: SourceOptions) -> PyTorchSource:
             ) from error
     if not isinstance(made, torch.nn.Module):
         raise UsageError(f"{spec}() returned a {type(made).__name__}", expected=FACTORY)
-    notes = () if options.weights else (f"no --weights given: the weights are those that {spec} made",)
+    # Notes go into the bundle, which is given away: a folder of this machine does not belong there.
+    notes = () if options.weights else (f"no --weights given: the weights are those that {Path(spec).name} made",)
     place, _, attribute = spec.rpartition(":")
     last = attribute.rpartition(".")[2]
     name = Path(place.replace(".", "/") if not place.endswith(".py") else place).stem if last in PLAIN_NAMES else last

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +14,9 @@ import pytest
 
 from edgekit.tasks.classification import Classification, Label
 from edgekit_runtimes.outputs.sink import Answer
-from tests.runtimes.outputs.browser import Browser
+from tests.chromium import needed
 
 AnswerMaker = Callable[..., Answer]
-
-
-def needed(command: str, package: str) -> str:
-    """Return a command's path; without it the test is skipped by name, and fails in CI."""
-    path = shutil.which(command) or shutil.which(command, path="/usr/sbin:/usr/local/sbin")
-    if path is None and os.environ.get("CI"):
-        pytest.fail(f"no {command} in CI: apt-get install {package}")
-    if path is None:
-        pytest.skip(f"needs {command}, on Debian: apt-get install {package}")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -53,14 +41,6 @@ def photo(realpack: Path) -> np.ndarray:
     """A real photo, RGB."""
     path = sorted((realpack / "imagenet_like" / "eval").glob("*.jpg"))[0]
     return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB))
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium with one tab."""
-    command = needed("chromium", "chromium")
-    with Browser(command, tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
 
 
 class Broker:

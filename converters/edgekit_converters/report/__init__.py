@@ -1,0 +1,1 @@
+"""`edgekit report`: one HTML page, complete in itself, that explains bundles and plans."""
