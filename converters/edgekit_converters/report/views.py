@@ -135,7 +135,7 @@ def bundle_view(number: int, findings: Findings, *, data: str | None = None) -> 
 
 def _resources(findings: Findings) -> tuple[tuple[Case, Any], ...]:
     """Older bundles do not say what their artifacts need."""
-    found = tuple((case, getattr(case.artifact, "resources", None)) for case in findings.cases)
+    found = tuple((case, case.artifact.resources) for case in findings.cases)
     known = any(needs is not None or (case.timing and case.timing.roofline) for case, needs in found)
     return found if known else ()
 
