@@ -12,7 +12,8 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["file", "value", "arrays", "rows", "refused"]
@@ -50,7 +51,7 @@ class Chunk:
 
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the entries, 128 bits of it: names, values and stamps, not the files' contents."""
         return hashlib.sha256(self.to_bytes()).hexdigest()[:32]
@@ -62,7 +63,7 @@ class Chunk:
 
     def to_bytes(self) -> bytes:
         """Return the JSON form, ASCII alone: names of files need not be Unicode."""
-        return json.dumps([astuple(entry) for entry in self.entries]).encode("ascii")
+        return json.dumps([(e.kind, e.name, e.value, e.stamp, e.weight) for e in self.entries]).encode("ascii")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Chunk:

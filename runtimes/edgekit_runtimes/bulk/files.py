@@ -95,7 +95,7 @@ def _by_fsspec(root: str) -> tuple[Any, str]:
 
     shown = redacted(root)
     try:
-        from fsspec.core import url_to_fs
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # of Ray's dependencies
 
         filesystem, base = url_to_fs(root)
     except (ImportError, ValueError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -18,11 +18,10 @@ from typing import Any
 
 from edgekit import errors
 from edgekit.bundle import Bundle
-from edgekit.errors import EdgeKitError, EnvironmentFault, ModelRefused
-from edgekit_runtimes.bulk import table
-from edgekit_runtimes.bulk.answer import Answerer, Part, Setup
-from edgekit_runtimes.bulk.chunk import Chunk, Entry
-from edgekit_runtimes.bulk.recover import one_by_one
+from edgekit.errors import EdgeKitError, EnvironmentFault
+from edgekit_runtimes.bulk.answer import Part, Setup
+from edgekit_runtimes.bulk.chunk import Chunk
+from edgekit_runtimes.bulk.pool import Isolated
 from edgekit_runtimes.engines.common import reason
 
 _WINDOW = 4096
@@ -46,7 +45,10 @@ class Cluster:
 
 
 class Actor:
-    """Answers chunks on a worker; built by Ray with what `answered` gives it.
+    """Answers chunks on a worker, in a child process, so that an input that kills it does not kill the actor.
+
+    Ray gives the chunk of a dead actor to another for ever; here it is set aside as by `edgekit_runtimes.bulk.pool`.
+    Dead nodes are Ray's to handle.
 
     Args:
         setup: JSON form of a `Setup`; its bundle is a name alone.
@@ -55,7 +57,7 @@ class Actor:
 
     def __init__(self, setup: Mapping[str, Any], bundle: Any) -> None:
         self._setup, self._bundle = Setup(**setup), bundle
-        self._answerer: Answerer | None = None
+        self._process: Isolated | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __call__(self, batch: Any) -> Any:
@@ -72,16 +74,16 @@ class Actor:
             fields["fault"] = json.dumps(described)
         return pa.Table.from_pylist([fields], schema=_schema())
 
-    def _open(self) -> Answerer:
-        if self._answerer is None:
+    def _open(self) -> Isolated:
+        if self._process is None:
             import ray
 
             self._folder = tempfile.TemporaryDirectory(prefix="edgekit-bundle-")
             for name, data in ray.get(self._bundle).items():
                 Path(self._folder.name, Path(name).name).write_bytes(data)
             Bundle(self._folder.name)
-            self._answerer = Answerer(replace(self._setup, bundle=self._folder.name))
-        return self._answerer
+            self._process = Isolated(replace(self._setup, bundle=self._folder.name))
+        return self._process
 
 
 def answered(setup: Setup, chunks: Iterator[Chunk], cluster: Cluster) -> Generator[Part, None, None]:
@@ -113,7 +115,7 @@ class _Run:
         folder = Path(setup.bundle)
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
         self._bundle = ray.put(files)
-        self._setup, self._cluster, self._spec = setup, cluster, Bundle(folder, check=False).spec
+        self._setup, self._cluster = setup, cluster
         self._threads = setup.threads or 1
         self.actors = cluster.workers or self._room(ray.cluster_resources())
         self.window = max(_WINDOW, _FOR_EACH_ACTOR * self.actors)
@@ -130,50 +132,20 @@ class _Run:
         return room
 
     def over(self, window: Sequence[Chunk]) -> Iterator[Part]:
-        """Answer a window; chunks whose actor died come last, their inputs one by one."""
-        missing = {chunk.digest: chunk for chunk in window}
-        for part in self._mapped(window, self.actors):
-            del missing[part.digest]
-            yield part
-        if not missing:
-            return
-        ready = next(self._mapped([Chunk(())], 1), None)
-        if ready is None:
-            raise ModelRefused(
-                f"{self._setup.bundle} killed each worker that opened it", remedy="edgekit verify it there"
-            )
-        for chunk in missing.values():
-            rows = one_by_one(chunk, self._each, self._set_aside)
-            failed = sum(row["status"] == "failed" for row in rows)
-            yield Part(chunk.digest, table.encode(rows, self._spec), len(rows), failed, ready.about)
-
-    def _each(self, entries: Sequence[Entry]) -> list[list[table.Row] | None]:
-        alone = [Chunk((entry,)) for entry in entries]
-        found = {part.digest: part for part in self._mapped(alone, self.actors)}
-        return [
-            table.decode(found[chunk.digest].data).to_pylist() if chunk.digest in found else None for chunk in alone
-        ]
-
-    def _set_aside(self, name: str, error: str) -> table.Row:
-        return table.failure(name, None, error, table.columns(self._spec))
-
-    def _mapped(self, chunks: Iterable[Chunk], actors: int) -> Iterator[Part]:
-        """The parts of those chunks whose actor lived."""
+        """Answer a window."""
         import pyarrow as pa
         from ray import data
 
-        blocks = [pa.table({"chunk": pa.array([chunk.to_bytes()], pa.binary())}) for chunk in chunks]
+        blocks = [pa.table({"chunk": pa.array([chunk.to_bytes()], pa.binary())}) for chunk in window]
         setup = {**asdict(self._setup), "threads": self._threads, "all_cores": False}
         dataset = data.from_arrow(blocks).map_batches(
             Actor,
             fn_constructor_args=(setup, self._bundle),
             batch_size=1,
             batch_format="pyarrow",
-            compute=data.ActorPoolStrategy(min_size=1, max_size=max(1, min(actors, len(blocks)))),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=min(self.actors, len(blocks))),
             num_cpus=self._threads,
             num_gpus=self._cluster.gpus or None,
-            # A chunk that kills its actor is tried once more; endless retries are Ray Data's default.
-            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": 1},
         )
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for fields in batch.to_pylist():
@@ -186,18 +158,25 @@ class _Run:
 def _connected(cluster: Cluster) -> Iterator[None]:
     # Ray reports its use to its makers unless told not to; nobody was asked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
+    import ray.data
 
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, cluster.address)
     context = ray.data.DataContext.get_current()
-    before = (context.max_errored_blocks, context.enable_progress_bars, context.print_on_execution_start)
-    context.max_errored_blocks, context.enable_progress_bars, context.print_on_execution_start = -1, False, False
+    before = (context.enable_progress_bars, context.print_on_execution_start)
+    context.enable_progress_bars, context.print_on_execution_start = False, False
     try:
         yield
+    except ray.exceptions.RayError as error:
+        raise EnvironmentFault(
+            f"the Ray cluster failed: {reason(error)}",
+            remedy="look into its logs; finished chunks are kept, and the same command goes on",
+        ) from error
     finally:
-        context.max_errored_blocks, context.enable_progress_bars, context.print_on_execution_start = before
+        context.enable_progress_bars, context.print_on_execution_start = before
         if ours:
             ray.shutdown()
 

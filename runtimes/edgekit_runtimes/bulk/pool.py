@@ -44,7 +44,7 @@ def answered(setup: Setup, chunks: Iterator[Chunk], workers: int) -> Generator[P
     try:
         while pool.fill(chunks):
             yield from pool.finished()
-            yield from (_alone(setup, chunk) for chunk in pool.suspects())
+            yield from _alone(setup, pool.suspects())
     finally:
         pool.end()
 
@@ -102,15 +102,39 @@ class _Pool:
         _end(self._executor)
 
 
-def _alone(setup: Setup, chunk: Chunk) -> Part:
-    """Answer a chunk that may kill its process."""
+class Isolated:
+    """Answers chunks in one child process, and survives its death.
+
+    Args:
+        setup: How.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._executor = _executor(1)
+
+    def part(self, chunk: Chunk) -> Part:
+        """Answer a chunk; inputs that kill the process are set aside. Raises EdgeKitError as `answered` does."""
+        with suppress(BrokenProcessPool):
+            return self._executor.submit(_part, self._setup, chunk).result()
+        self.close()
+        self._executor = _executor(1)
+        (part,) = _alone(self._setup, [chunk])
+        return part
+
+    def close(self) -> None:
+        """End the process."""
+        _end(self._executor)
+
+
+def _alone(setup: Setup, chunks: Sequence[Chunk]) -> Iterator[Part]:
+    """Answer chunks that may kill their process, one after the other."""
+    if not chunks:
+        return
     with _Single(setup) as process:
-        part = process.part(chunk)
-        if part is not None:
-            return part
-    with _Single(setup) as process:
-        rows = one_by_one(chunk, process.each, process.set_aside)
-        return process.joined(chunk.digest, rows)
+        for chunk in chunks:
+            part = process.part(chunk)
+            yield part or process.joined(chunk.digest, one_by_one(chunk, process.each, process.set_aside))
 
 
 class _Single:
@@ -140,6 +164,7 @@ class _Single:
         try:
             return self._executor.submit(_part, self._setup, chunk).result()
         except BrokenProcessPool:
+            self._again()
             return None
 
     def each(self, entries: Sequence[Entry]) -> list[list[table.Row] | None]:

@@ -39,6 +39,7 @@ from edgekit_runtimes.inputs.uri import parse, redacted
 from edgekit_runtimes.inputs.video import VIDEO_SUFFIXES
 
 PARQUET = ".parquet"
+_WHOLE_BYTES = 1 << 20
 _ENDINGS: dict[Takes, tuple[str, ...]] = {
     "picture": IMAGE_SUFFIXES,
     "sound": SOUND_SUFFIXES,
@@ -198,11 +199,12 @@ class Source:
                 yield Entry("value", called, value)
 
     def _arrays(self, path: str, stamp: str) -> Iterator[Entry]:
-        """Large files are taken apart; how many samples an archive of arrays holds is seen when it is opened."""
+        """Large files are taken apart; how many samples a small one or an archive holds is seen when it is opened."""
         import numpy as np
 
         samples = None
-        if files.suffix_of(path) == ".npy" and not files.is_uri(path):
+        large = int(stamp.partition(":")[0] or 0) > _WHOLE_BYTES
+        if large and files.suffix_of(path) == ".npy" and not files.is_uri(path):
             try:
                 mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
                 samples = len(mapped)
