@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from edgekit_runtimes.bulk.chunk import Chunk
 from edgekit_runtimes.bulk.pool import Isolated
 from edgekit_runtimes.engines.common import reason
 
+_CONNECT_SECONDS = 10.0
 _WINDOW = 4096
 _FOR_EACH_ACTOR = 16
 """Chunks in a window: it ends with some actors idle, so there should be many for each."""
@@ -186,6 +188,7 @@ def _connect(ray: Any, address: str) -> None:
 
     import ray.data
 
+    _refuse_silent(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address == "local":
@@ -193,11 +196,26 @@ def _connect(ray: Any, address: str) -> None:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise EnvironmentFault(
-            f"no Ray cluster at {address}: {reason(error)}",
-            remedy="ray start --head here first, give its address, or --ray local to start one for this run",
-        ) from error
+        raise _no_cluster(address, error) from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _refuse_silent(address: str) -> None:
+    """Ray itself tries for minutes where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "//" in address:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"no Ray cluster at {address}: {reason(error)}",
+        remedy="ray start --head here first, give its address, or --ray local to start one for this run",
+    )
 
 
 def _schema() -> Any:
