@@ -58,6 +58,10 @@ class Actor:
     """
 
     def __init__(self, setup: Mapping[str, Any], bundle: Any) -> None:
+        import __main__
+
+        # A spawned child runs the script of its parent's ``__main__``: Ray's, which takes seconds to import.
+        vars(__main__).pop("__file__", None)
         self._setup, self._bundle = Setup(**setup), bundle
         self._process: Isolated | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -162,12 +166,12 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
-    import ray.data
+    from ray import data
 
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, cluster.address)
-    context = ray.data.DataContext.get_current()
+    context = data.DataContext.get_current()
     before = (context.enable_progress_bars, context.print_on_execution_start)
     context.enable_progress_bars, context.print_on_execution_start = False, False
     try:
@@ -185,8 +189,6 @@ def _connected(cluster: Cluster) -> Iterator[None]:
 
 def _connect(ray: Any, address: str) -> None:
     import logging
-
-    import ray.data
 
     _refuse_silent(address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from edgekit.bundle import Bundle
 from edgekit.cli import main
+from edgekit.tasks.classification import Classification
 from edgekit_runtimes.predictor import load
 from tests.runtimes.bulk.conftest import (
     INTERRUPT_ONCE,
@@ -80,6 +81,7 @@ def test_rows_are_the_answers_of_the_bundle(edgekit: Command, keywords: Bundle, 
         for row in (row for row in found if row["status"] == "ok"):
             result = predictor.predict(np.load(row["input"].removesuffix(" sample 0"))[0])
             assert json.loads(row["result"]) == result.to_dict()
+            assert isinstance(result, Classification)
             assert (row["label"], row["score"]) == (result.best.name, result.best.score)
             assert len(row["input_sha256"]) == 64
     failed = [row for row in found if row["status"] == "failed"]

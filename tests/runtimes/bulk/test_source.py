@@ -73,7 +73,12 @@ def test_a_folder_is_walked_in_the_order_of_paths(tree: Path) -> None:
 def test_a_folder_is_listed_no_further_than_asked(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed: list[str] = []
     scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+
+    def noting(path: str) -> Any:
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noting)
     first = next(files.walk(str(tree), (".jpg",)))
     assert isinstance(first, files.Found)
     assert first.path == str(tree / "a.jpg")
