@@ -13,6 +13,7 @@ from typing import Any
 from edgekit.binding import BoundEngine
 from edgekit.bundle import CHECKSUMS, read_checksums
 from edgekit.errors import BundleRefused, DataRefused, EdgeKitError, EnvironmentFault, UsageError
+from edgekit.tasks.base import Streams
 from edgekit_runtimes.bulk import table
 from edgekit_runtimes.bulk.chunk import Chunk, Entry
 from edgekit_runtimes.bulk.inputs import Read, read
@@ -101,6 +102,10 @@ class Answerer:
         )
         self.spec = self._predictor.bundle.spec
         self._columns = table.columns(self.spec)
+        if setup.options and not isinstance(self._predictor.task, Streams):
+            raise UsageError(
+                f"--option for task {self._predictor.task.name!r}", expected="a bundle that generates text"
+            )
         if setup.top_k is not None:
             set_top_k(self._predictor, setup.top_k)
         if setup.fast_decode:

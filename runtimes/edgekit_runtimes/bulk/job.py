@@ -144,8 +144,9 @@ class _Run:
             )
             raise click.exceptions.Exit(stop.code) from None
         self._within_budget(ended=True)
+        lines = [ledger.done[chunk] for chunk in self._order]
         publish(output, ledger, self._order, self._job, self._source.spec)
-        return self._rows, self._failed
+        return sum(line.rows for line in lines), sum(line.failed for line in lines)
 
     def _answer_all(self) -> None:
         self._order.clear()

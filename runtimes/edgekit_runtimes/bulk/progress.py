@@ -40,10 +40,6 @@ class Progress:
         except OSError:
             self._total = None
 
-    def known(self, total: int) -> None:
-        """Take note of the number of inputs, once it is known for certain."""
-        self._total = total
-
     def found(self, rows: int, failed: int) -> None:
         """Count inputs that an earlier run has dealt with: they do not count for the rate."""
         self._done += rows

@@ -160,6 +160,12 @@ class Source:
             yield from self._file(path, files.stamp(path))
 
     def _file(self, path: str, stamp: str) -> Iterator[Entry]:
+        try:
+            yield from self._expanded(path, stamp)
+        except OSError as error:
+            yield Entry("refused", redacted(path), f"{redacted(path)} cannot be read: {reason(error)}", stamp)
+
+    def _expanded(self, path: str, stamp: str) -> Iterator[Entry]:
         suffix = files.suffix_of(path)
         if suffix == PARQUET:
             yield from self._parquet(path, stamp)

@@ -46,7 +46,8 @@ class Command:
 
 
 @pytest.fixture
-def edgekit(capsys: pytest.CaptureFixture[str]) -> Command:
+def edgekit(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(tmp_path)
     return Command(capsys)
 
 
@@ -177,6 +178,7 @@ def test_photos_in_a_table_are_answered_as_in_a_folder(
         (("-o", "r.jsonl", "--workers", "2"), "--workers without a Parquet output"),
         (("-o", "r.parquet", "-o", "-"), "r.parquet with another output"),
         (("-o", "r.parquet", "--format", "csv"), "--format with -o r.parquet"),
+        (("-o", "r.parquet", "--option", "temperature=1"), "--option for task 'tensors'"),
         (("-o", "r.parquet", "--gpus", "1"), "--gpus without --ray"),
         (("-o", "r.parquet", "--max-failures", "few"), "--max-failures few"),
         (("-o", "s3://bucket/r.parquet"), "a path of this machine"),

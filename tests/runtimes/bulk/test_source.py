@@ -115,6 +115,16 @@ def test_a_list_of_paths(tree: Path) -> None:
     assert none is None
 
 
+def test_a_file_that_cannot_be_opened_is_an_input_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no table PAR1")
+    (tmp_path / "b.jpg").write_bytes(b"photo")
+    (name, error, none), (_, photo, _) = loaded(PERSON, tmp_path)
+    assert name == str(tmp_path / "a.parquet")
+    assert "a.parquet cannot be read: " in error
+    assert none is None
+    assert photo.data == b"photo"
+
+
 def test_columns_of_paths_bytes_and_both(tree: Path) -> None:
     path, data = str(tree / "a.jpg"), b"encoded"
     table = write_table(tree / "t.parquet", path=[path, None], data=[data, data], number=[1, 2])
