@@ -83,6 +83,7 @@ def run(request: Request) -> None:
         click.echo(f"{output.path}: already has all {rows:,} inputs", err=True)
     else:
         with Ledger(output.ledger, output.parts, job, str(output.path)) as ledger:
+            output.begin()
             rows, failed = _Run(request, source, ledger, budget, job).to_end()
         click.echo(f"{output.path}: {rows:,} inputs, {failed:,} failed", err=True)
     if failed:

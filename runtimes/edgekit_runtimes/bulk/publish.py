@@ -79,6 +79,11 @@ class Output:
             self.path.unlink(missing_ok=True)
         self.errors.unlink(missing_ok=True)
 
+    def begin(self) -> None:
+        """Take back that a folder is complete, until it is again."""
+        if self.folder:
+            (self.path / SUCCESS).unlink(missing_ok=True)
+
     def published(self) -> Mapping[str, Any] | None:
         """What a finished file says of its run; ``None`` where there is none, or a run goes on.
 

@@ -118,7 +118,10 @@ def test_a_folder_of_parts_grows_with_its_inputs(
     first = {line["chunk"] for line in ledger(output)}
     assert (output / "_SUCCESS").exists()
     np.save(inputs / "0" / "0050a.npy", np.ones((1, 49, 10, 1), np.float32))
+    assert edgekit(*words, "--max-failures", "0") == 4
+    assert not (output / "_SUCCESS").exists()
     edgekit(*words)
+    assert (output / "_SUCCESS").exists()
     answered = [line for line in ledger(output) if line["chunk"] not in first]
     assert 1 <= len(answered) <= 4
     found = rows(output)
