@@ -52,8 +52,9 @@ class StreamedSound:
     """A recording that is read and answered part by part, so that memory does not grow with its length.
 
     Attributes:
-        source: Path of the file, or a binary stream of little-endian 16-bit samples, one channel.
-        rate: Of a stream, samples a second.
+        source: Path of the file; or a binary stream of little-endian 16-bit samples, one channel; or, without a rate,
+            a file in memory, of any format that a path may have.
+        rate: Of a stream of samples, how many a second.
         name: What to call it in messages.
     """
 
@@ -151,7 +152,7 @@ def _opened(item: str | Path | bytes | Sound | StreamedSound, opened: ExitStack)
         return WavReader(io.BytesIO(item), "the sound")
     source = item.source if isinstance(item, StreamedSound) else item
     if isinstance(item, StreamedSound) and not isinstance(source, (str, Path)):
-        return PcmReader(source, item.rate)
+        return PcmReader(source, item.rate) if item.rate else _memory_reader(source, item.name, opened)
     path = Path(str(source))
     try:
         stream = opened.enter_context(path.open("rb"))
@@ -160,6 +161,19 @@ def _opened(item: str | Path | bytes | Sound | StreamedSound, opened: ExitStack)
     if path.suffix.lower() in SOUND_SUFFIXES[1:]:
         return _library_reader(stream, str(path), opened)
     return WavReader(stream, str(path))
+
+
+def _memory_reader(stream: BinaryIO, name: str, opened: ExitStack) -> Reader:
+    stream.seek(0)
+    start = stream.read(4)
+    stream.seek(0)
+    compressed = start in (b"fLaC", b"OggS", b"FORM") or start[:3] == b"ID3" or _mp3_frame(start)
+    return _library_reader(stream, name, opened) if compressed else WavReader(stream, name)
+
+
+def _mp3_frame(start: bytes) -> bool:
+    """Whether a file begins with the 11 set bits of an MPEG audio frame."""
+    return len(start) > 1 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0
 
 
 def _library_reader(stream: BinaryIO, name: str, opened: ExitStack) -> Reader:

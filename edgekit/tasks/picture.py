@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgekit.engine import Array
 from edgekit.errors import DataRefused, SpecRefused
-from edgekit.images import Reduction, read_image
+from edgekit.images import Reduction, decode_image, read_image
 from edgekit.preprocess import encode_image, reduction
 from edgekit.spec import Preprocess, Spec
 from edgekit.tasks.base import Encoded, Takes, Task
@@ -25,8 +25,21 @@ class PictureSize:
     width: int
 
 
+@dataclass(frozen=True)
+class PictureFile:
+    """A photo whose file is in memory.
+
+    Attributes:
+        data: The whole file.
+        name: What to call it in messages.
+    """
+
+    data: bytes
+    name: str
+
+
 class PictureTask(Task):
-    """Takes the path of a photo or a uint8 array; the context is its `PictureSize`.
+    """Takes the path of a photo, a `PictureFile` or a uint8 array; the context is its `PictureSize`.
 
     An array is ``(height, width, 3)`` RGB, or ``(height, width)`` or ``(height, width, 1)`` gray.
 
@@ -51,16 +64,16 @@ class PictureTask(Task):
         self.preprocess = spec.preprocess or Preprocess()
         self.fast_decode = False
 
-    def encode(self, item: str | Path | Array) -> dict[str, Array]:
+    def encode(self, item: str | Path | PictureFile | Array) -> dict[str, Array]:
         """Turn a photo into the input tensor. Raises DataRefused when it cannot be read."""
         picture, size = self._read(item)
         return Encoded({self.tensor.name: encode_image(picture, self.tensor, self.preprocess)}, size)
 
-    def read(self, item: str | Path | Array) -> NDArray[np.uint8]:
+    def read(self, item: str | Path | PictureFile | Array) -> NDArray[np.uint8]:
         """Return a photo as ``(height, width, 3)`` uint8, RGB. Raises DataRefused when it cannot be read."""
         return self._read(item)[0]
 
-    def _read(self, item: str | Path | Array) -> tuple[NDArray[np.uint8], PictureSize]:
+    def _read(self, item: str | Path | PictureFile | Array) -> tuple[NDArray[np.uint8], PictureSize]:
         """The photo, and the size of the whole of it where only a reduced one was decoded."""
         whole: list[tuple[int, int]] = []
 
@@ -68,8 +81,10 @@ class PictureTask(Task):
             whole.append((height, width))
             return self._reduction(height, width)
 
-        if isinstance(item, (str, Path)):
-            picture: Array = read_image(Path(item), reducer=reducer if self.fast_decode else None)
+        if isinstance(item, PictureFile):
+            picture: Array = decode_image(item.data, item.name, reducer=reducer if self.fast_decode else None)
+        elif isinstance(item, (str, Path)):
+            picture = read_image(Path(item), reducer=reducer if self.fast_decode else None)
         else:
             picture = np.asarray(item)
         if picture.ndim == 2 or picture.shape[2:] == (1,):

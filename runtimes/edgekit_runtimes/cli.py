@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import QualityError, UsageError
+from edgekit_runtimes.bulk.options import BulkOptions, bulk_options
 from edgekit_runtimes.outputs.records import FORMATS
 from edgekit_runtimes.remote.command import RemoteCommand
 
@@ -59,6 +60,7 @@ _PIPE_WIDTH = 240
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds without a frame: open it again.")
 @click.option("--context", type=_BUNDLE, help="Text that the questions are about; - is standard input.")
 @click.option("--limit", type=click.IntRange(min=1), help="End a camera or stream after so many frames.")
+@bulk_options
 def run(
     *,
     bundle: Path,
@@ -78,6 +80,7 @@ def run(
     timeout: float,
     context: Path | None,
     limit: int | None,
+    bulk: BulkOptions,
 ) -> None:
     """Run a BUNDLE on photos, videos, cameras, streams, sentences, rows or arrays.
 
@@ -100,6 +103,7 @@ def run(
       -                             standard output
       results.jsonl                 a line at once; an interrupted run goes on where it stopped
       results.csv  results.txt      in place when the run is over
+      results.parquet               millions of inputs: resumable, --workers N, --ray; see docs/bulk.md
       annotated.jpg                 one photo with its result written in
       copies/  clip.mp4             pictures or a video with the results written in
       window  page[:PORT]           on the screen; on a live page (page://0.0.0.0:8080 for the network)
@@ -115,16 +119,24 @@ def run(
     """  # noqa: D301  click's mark for a paragraph that is not rewrapped
     from edgekit.tasks.base import Streams
     from edgekit_runtimes.run import Run
+    from edgekit_runtimes.settings import set_fast_decode
     from edgekit_runtimes.signals import clean_stop
 
-    words = _outputs(outputs, kind, draw)
     named = _named_options(options)
+    if any(word.rstrip("/").lower().endswith(".parquet") for word in outputs):
+        single = {"--with": others, "--format": kind, "--draw": draw, "--wait": wait, "--context": context}
+        _in_bulk(bundle, inputs, outputs, {**single, "--limit": limit}, bulk, engine=engine, recipe=recipe,
+                 threads=threads, batch=batch, top_k=top_k, options=named, fast_decode=fast_decode)  # fmt: skip
+        return
+    if given := bulk.given():
+        raise UsageError(f"{given[0]} without a Parquet output", expected="-o results.parquet")
+    words = _outputs(outputs, kind, draw)
     with _opened((bundle, *others), engine, recipe, threads, named) as predictor, clean_stop():
         _configure(predictor, top_k, draw)
         if named and not isinstance(predictor.task, Streams):
             raise UsageError(f"--option for task {predictor.task.name!r}", expected="a bundle that generates text")
         if fast_decode:
-            _decode_fast(predictor)
+            set_fast_decode(predictor)
         live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
         if live is not None and fast_decode:
             raise UsageError(f"--fast-decode for {live.name}", expected="photos as INPUT")
@@ -139,6 +151,27 @@ def run(
             else:
                 _over_frames(job, live, limit)
     job.finish()
+
+
+def _in_bulk(
+    bundle: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    single: Mapping[str, object],
+    bulk: BulkOptions,
+    **asked: Any,
+) -> None:
+    """Answer many inputs into a Parquet file; `single` are the options that do not go with one."""
+    from edgekit_runtimes.bulk import job
+    from edgekit_runtimes.bulk.publish import Output
+    from edgekit_runtimes.signals import clean_stop
+
+    output = Output.of(outputs[0])
+    job.refused_with(next(word for word in outputs if ".parquet" in word.lower()), single, outputs)
+    if output is None:
+        raise UsageError(f"-o {outputs[0]}", expected="a path of this machine that ends in .parquet or .parquet/")
+    with clean_stop():
+        job.run(job.Request(job.setup_for(bundle, **asked), inputs, output, bulk))
 
 
 def _opened(
@@ -260,31 +293,13 @@ def _live_source(predictor: Predictor, inputs: tuple[str, ...], *, wait: bool, t
 
 
 def _configure(predictor: Predictor, top_k: int | None, draw: Path | None) -> None:
+    from edgekit_runtimes.settings import set_top_k
+
     task = predictor.task
     if top_k is not None:
-        if not hasattr(task, "top_k") or (task.decides is None and task.takes != "question"):
-            raise UsageError(f"--top-k for task {task.name!r} without classes", expected="a classification bundle")
-        task.top_k = top_k
+        set_top_k(predictor, top_k)
     if draw is not None and task.takes != "picture":
         raise UsageError(f"--draw for task {task.name!r}", expected="a bundle that takes photos")
-
-
-def _decode_fast(predictor: Predictor) -> None:
-    from edgekit.preprocess import reducible
-    from edgekit.tasks.picture import PictureTask
-
-    task = predictor.task
-    if not isinstance(task, PictureTask):
-        raise UsageError(f"--fast-decode for task {task.name!r}", expected="a bundle that takes photos")
-    if not reducible(task.preprocess):
-        how = task.preprocess
-        raise UsageError(
-            f"--fast-decode for resize = {how.resize!r}, interpolation = {how.interpolation!r}, "
-            f"antialias = {str(how.antialias).lower()} in the bundle's spec",
-            expected="photos shrunk by an antialiasing bilinear, bicubic or lanczos filter",
-            remedy="leave --fast-decode out: it would change what the model sees",
-        )
-    task.fast_decode = True
 
 
 @contextmanager

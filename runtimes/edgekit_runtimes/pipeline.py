@@ -17,7 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from edgekit.binding import BoundEngine
 from edgekit.engine import Array
@@ -50,6 +50,20 @@ class Outcome:
     result: Result | None = None
     picture: Any = None
     error: DataRefused | None = None
+
+
+class GroupAnswerer(Protocol):
+    """Answers inputs that go to an engine at once, as `answer_group` does."""
+
+    def __call__(
+        self,
+        predictor: Predictor,
+        engine: BoundEngine | SimpleQueue[BoundEngine],
+        group: Sequence[Item],
+        *,
+        pictures: bool = False,
+    ) -> list[Outcome]:
+        """Return one outcome an input."""
 
 
 def answered(
@@ -91,15 +105,23 @@ class Pipeline:
             runs on the CPU.
         batch: Inputs given to the engine at once. An artifact with a fixed batch of one runs them in turn.
         pictures: Whether outcomes carry photos.
+        answer: What answers the inputs that go to an engine at once: `answer_group`, or what guards it.
 
     Attributes:
         engines: Number of engines that are open.
     """
 
     def __init__(
-        self, predictor: Predictor, *, threads: int | None = None, batch: int = 1, pictures: bool = False
+        self,
+        predictor: Predictor,
+        *,
+        threads: int | None = None,
+        batch: int = 1,
+        pictures: bool = False,
+        answer: GroupAnswerer | None = None,
     ) -> None:
         self._predictor, self._batch, self._pictures = predictor, max(batch, 1), pictures
+        self._group: GroupAnswerer = answer or answer_group
         self._opened = ExitStack()
         self._workers = thread_count(None)
         self._free: SimpleQueue[BoundEngine] = SimpleQueue()
@@ -140,7 +162,7 @@ class Pipeline:
             pool.shutdown(cancel_futures=True)
 
     def _answer(self, group: Sequence[Item]) -> list[Outcome]:
-        return answer_group(self._predictor, self._free, group, pictures=self._pictures)
+        return self._group(self._predictor, self._free, group, pictures=self._pictures)
 
     def close(self) -> None:
         """Release the engines that were opened here."""

@@ -166,13 +166,27 @@ def _arrays(word: str, spec: Spec) -> Iterator[Item]:
 
 
 def _load_arrays(path: Path, spec: Spec) -> dict[str, Array]:
-    wanted = [tensor.name for tensor in spec.inputs]
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         arrays = {"": loaded}
     else:
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
+    return chosen_arrays(arrays, str(path), spec)
+
+
+def chosen_arrays(arrays: dict[str, Array], path: str, spec: Spec) -> dict[str, Array]:
+    """Return the arrays of a file that a spec names, samples first.
+
+    Args:
+        arrays: Name in the file -> array; the name of a lone array does not count for a spec with one input.
+        path: For messages.
+        spec: The spec.
+
+    Raises:
+        DataRefused: One is missing, or they do not have the same number of samples.
+    """
+    wanted = [tensor.name for tensor in spec.inputs]
     if len(wanted) == 1 and len(arrays) == 1:
         arrays = {wanted[0]: next(iter(arrays.values()))}
     if missing := [name for name in wanted if name not in arrays]:

@@ -1,0 +1,28 @@
+"""A run on a Ray cluster that is started for it; Ray runs in a child process alone, with its threads and warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runtimes.bulk.conftest import Run, write_arrays
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_bytes_of_one_machine(run_deadly: Run, tmp_path: Path) -> None:
+    source = write_arrays(tmp_path / "inputs", 100)
+    (source / "0" / "0040.npy").write_bytes(b"damaged")
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    done = run_deadly(source, there, "--ray", "local", "--workers", "2")
+    assert done.returncode == 6, done.stderr
+    assert run_deadly(source, here).returncode == 6
+    assert there.read_bytes() == here.read_bytes()
+
+
+def test_no_cluster_says_how_to_have_one(run_deadly: Run, tmp_path: Path) -> None:
+    source = write_arrays(tmp_path / "inputs", 2)
+    done = run_deadly(source, tmp_path / "r.parquet", "--ray", "127.0.0.1:1")
+    assert done.returncode == 5, done.stderr
+    assert "no Ray cluster at 127.0.0.1:1" in done.stderr
+    assert "--ray local to start one" in done.stderr
