@@ -83,7 +83,7 @@ def rows_of(model: Model, everyone: Sequence[Machine], recipes: Sequence[str]) -
 def startups(board: Machine, model: Model) -> dict[str, Startup]:
     """Command -> what it imports and opens on a board."""
     assert board.root is not None
-    bundle, item = str(model.bundle), items_of(model)[0]["path"]
+    bundle, item = str(model.bundle), str(model.folder / items_of(model)[0]["path"])
     commands = {
         "--help": ["--help"],
         "verify": ["verify", bundle],

@@ -21,21 +21,22 @@ SERVICE = ("index", "seconds")
 """Names in the file that are no outputs."""
 
 
-def value_of(item: dict[str, str]) -> Any:
-    """What the task encodes."""
-    return Path(item["path"]) if "path" in item else item["text"]
+def values_of(listed: Path) -> list[Any]:
+    """What the task encodes; paths are relative to their list."""
+    items = json.loads(listed.read_text(encoding="utf-8"))
+    return [listed.parent / item["path"] if "path" in item else item["text"] for item in items]
 
 
-def answer(predictor: Predictor, items: list[dict[str, str]], seconds: float) -> dict[str, Any]:
+def answer(predictor: Predictor, values: list[Any], seconds: float) -> dict[str, Any]:
     """Answer as many inputs as the time allows, one by one."""
     started = time.perf_counter()
-    predictor.runner.run(predictor.task.encode(value_of(items[0])))
+    predictor.runner.run(predictor.task.encode(values[0]))
     each = time.perf_counter() - started
-    count = min(len(items), max(FEWEST, int(seconds / each)))
-    index = [number * len(items) // count for number in range(count)]
+    count = min(len(values), max(FEWEST, int(seconds / each)))
+    index = [number * len(values) // count for number in range(count)]
     rows, times = [], []
     for number in index:
-        feeds = predictor.task.encode(value_of(items[number]))
+        feeds = predictor.task.encode(values[number])
         started = time.perf_counter()
         rows.append(predictor.runner.run(feeds))
         times.append(time.perf_counter() - started)
@@ -43,20 +44,21 @@ def answer(predictor: Predictor, items: list[dict[str, str]], seconds: float) ->
     return {"index": np.array(index), "seconds": np.array(times), **outputs}
 
 
-def encoded(predictor: Predictor, items: list[dict[str, str]]) -> dict[str, Any]:
+def encoded(predictor: Predictor, values: list[Any]) -> dict[str, Any]:
     """Encode all inputs."""
-    rows = [predictor.task.encode(value_of(item)) for item in items]
+    rows = [predictor.task.encode(value) for value in values]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def main(bundle: str, engine: str, recipe: str, listed: str, out: str, seconds: str) -> None:
-    """Write the file."""
-    items = json.loads(Path(listed).read_text(encoding="utf-8"))
+def main(bundle: str, engine: str, recipe: str, files: tuple[str, str], seconds: float) -> None:
+    """Write the file; ``files`` are the list of inputs and what is written."""
+    listed, out = map(Path, files)
+    values = values_of(listed)
     with load(bundle, engine=engine, recipe=None if recipe == "-" else recipe, threads=1) as predictor:
-        found = encoded(predictor, items) if recipe == "-" else answer(predictor, items, float(seconds))
-    with Path(out).open("wb") as stream:
+        found = encoded(predictor, values) if recipe == "-" else answer(predictor, values, seconds)
+    with out.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **found)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:4], (sys.argv[4], sys.argv[5]), float(sys.argv[6]))

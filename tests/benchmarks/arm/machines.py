@@ -1,4 +1,4 @@
-"""This machine and the emulated boards, each a Python that runs a script or edgekit, and what is kept of its answers."""
+"""This machine and the emulated boards: each a Python that runs scripts and edgekit, and what it answered."""
 
 from __future__ import annotations
 

@@ -42,22 +42,20 @@ def write(model: Model) -> None:
     request = request_of(model)
     with tempfile.TemporaryDirectory() as scratch, open_source(request.model, request.source) as source:
         spec = written_spec(request.spec, source, request.labels, request.tokenizer, Path(scratch))
-        items = [_named(item.value) for item in open_dataset(request.evaluation, spec)]
+        items = [_named(item.value, model.folder) for item in open_dataset(request.evaluation, spec)]
         answered = prepare(request, source, task_for(spec, Path(scratch)), Stages(Silent()), Path(scratch)).evaluation
         outputs = {name: np.concatenate([sample.outputs[name] for sample in answered]) for name in answered[0].outputs}
     (model.folder / "items.json").write_text(json.dumps(items, indent=1), encoding="utf-8")
-    labels = np.array([-1 if truth is None else truth for truth in answered_truths(answered)], np.int64)
+    labels = np.array([-1 if truth is None else truth for truth in answered.truths()], np.int64)
     with (model.folder / "original.npz").open("wb") as stream:
         np.savez(stream, allow_pickle=False, label=labels, **outputs)
 
 
-def answered_truths(store: Any) -> list[Any]:
-    """What is right for each input."""
-    return list(store.truths())
-
-
-def _named(value: Any) -> dict[str, str]:
-    return {"path": str(value)} if isinstance(value, Path) else {"text": str(value)}
+def _named(value: Any, folder: Path) -> dict[str, str]:
+    """A path below the folder is relative to it: the folder may be moved."""
+    if not isinstance(value, Path):
+        return {"text": str(value)}
+    return {"path": str(value.relative_to(folder) if value.is_relative_to(folder) else value)}
 
 
 if __name__ == "__main__":

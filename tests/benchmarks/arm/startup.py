@@ -83,5 +83,11 @@ def traced(board: BoardRoot, *words: str, timeout: float = 600) -> Startup:
     packages = {module.partition(".")[0] for module in modules} - own
     files = [file for trace in found for file in trace["files"]]
     return Startup(
-        len(found), tuple(sorted(modules)), tuple(sorted(packages)), tuple(files), done.stdout, done.stderr, done.returncode,
-    )  # fmt: skip
+        len(found),
+        tuple(sorted(modules)),
+        tuple(sorted(packages)),
+        tuple(files),
+        done.stdout,
+        done.stderr,
+        done.returncode,
+    )
