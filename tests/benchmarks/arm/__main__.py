@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit.bundle import Bundle
+from edgekit.tasks.classification import deciding_output
 from tests.benchmarks.arm import report
 from tests.benchmarks.arm.machines import ENGINES, EVER, Machine, machines
 from tests.benchmarks.arm.models import MODELS, ROOT, Model, items_of, made
@@ -63,8 +64,10 @@ def measure(model: Model, recipe: str, everyone: Sequence[Machine], seconds: flo
 
 def rows_of(model: Model, everyone: Sequence[Machine], recipes: Sequence[str]) -> list[Row]:
     """A row for each artifact of a model."""
-    bundle = Bundle(made(model) / "bundle")
-    decides = report.words_on(bundle)
+    made(model)
+    bundle = Bundle(model.bundle)
+    decides = deciding_output(bundle.spec)
+    assert decides is not None, f"{model.name} decides nothing"
     with np.load(model.folder / "original.npz", allow_pickle=False) as stored:
         original = dict(stored)
     verdicts = {machine.name: machine.verdicts(model) for machine in everyone}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.bundle import Artifact, Bundle
+from edgekit.bundle import Artifact
 from edgekit.engine import Array
 from tests.benchmarks.arm.answers import SERVICE
 from tests.benchmarks.arm.models import INPUTS
@@ -162,15 +162,6 @@ def startup_table(rows: Mapping[str, Startup]) -> str:
             for command, found in rows.items()
         ],
     )
-
-
-def words_on(bundle: Bundle) -> str:
-    """Name of the output whose largest entry is the answer."""
-    from edgekit_runtimes.verify import deciding_output
-
-    found = deciding_output(bundle.spec)
-    assert found is not None, f"{bundle.path} decides nothing"
-    return found
 
 
 def summary(rows: Sequence[Row]) -> str:
