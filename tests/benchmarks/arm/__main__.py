@@ -20,9 +20,10 @@ from edgekit.bundle import Bundle
 from edgekit.tasks.classification import deciding_output
 from tests.benchmarks.arm import report
 from tests.benchmarks.arm.machines import ENGINES, EVER, Machine, machines
-from tests.benchmarks.arm.models import MODELS, ROOT, Model, items_of, made
+from tests.benchmarks.arm.models import MODELS, Model, items_of, made
 from tests.benchmarks.arm.report import HERE, Row
 from tests.benchmarks.arm.startup import Startup, traced
+from tests.benchmarks.quality import ROOT
 
 DOCUMENT = ROOT / "docs" / "device.md"
 START, END = "<!-- arm:start -->", "<!-- arm:end -->"
@@ -47,8 +48,7 @@ def main() -> None:
     found = [row for model in models for row in rows_of(model, everyone, recipes)]
     starts = startups(everyone[1], MODELS[0])
     write(found, models, everyone, starts)
-    failed = [row for row in found if row.strays] or [name for name, start in starts.items() if start.frameworks]
-    sys.exit(int(bool(failed)))
+    sys.exit(int(any(row.strays for row in found) or any(start.frameworks for start in starts.values())))
 
 
 def measure(model: Model, recipe: str, everyone: Sequence[Machine], seconds: float, *, anew: bool) -> None:

@@ -62,4 +62,4 @@ def main(bundle: str, engine: str, recipe: str, files: tuple[str, str], seconds:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], (sys.argv[4], sys.argv[5]), float(sys.argv[6]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], (sys.argv[4], sys.argv[5]), float(sys.argv[6]))

@@ -18,7 +18,8 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit_runtimes.emulated.boards import BOARDS
 from edgekit_runtimes.emulated.root import BoardRoot
-from tests.benchmarks.arm.models import ROOT, Model
+from tests.benchmarks.arm.models import Model
+from tests.benchmarks.quality import ROOT
 
 ANSWERS = Path(__file__).with_name("answers.py")
 ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
