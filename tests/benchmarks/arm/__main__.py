@@ -1,6 +1,6 @@
 """Bundles on emulated boards, against this machine and against the originals; rewrites the tables of docs/device.md.
 
-    EDGEKIT_DATA=… python -m tests.benchmarks.arm [--only keywords,minilm] [--recipes int8] [--seconds 300] [--anew]
+    EDGEKIT_DATA=… python -m tests.benchmarks.arm [--only keywords] [--recipes int8] [--seconds 300] [--table] [--anew]
 
 Every machine runs the whole way: it reads a photo, recording or sentence, encodes it and runs the artifact with one
 thread. Everything is kept in ``.cache/arm``; an interrupted run goes on where it stopped. An artifact that would take
@@ -19,7 +19,7 @@ import numpy as np
 from edgekit.bundle import Bundle
 from edgekit.tasks.classification import deciding_output
 from tests.benchmarks.arm import report
-from tests.benchmarks.arm.machines import ENGINES, EVER, Machine, machines
+from tests.benchmarks.arm.machines import ENCODED, ENGINES, EVER, Machine, machines
 from tests.benchmarks.arm.models import MODELS, Model, items_of, made
 from tests.benchmarks.arm.report import HERE, Row
 from tests.benchmarks.arm.startup import Startup, traced
@@ -37,14 +37,16 @@ def main() -> None:
     parser.add_argument("--only", default="", help="models, with commas between them")
     parser.add_argument("--recipes", default="", help="recipes, with commas between them")
     parser.add_argument("--seconds", type=float, default=300.0, help="for an artifact on a machine")
+    parser.add_argument("--table", action="store_true", help="write what is measured, and measure no artifact")
     parser.add_argument("--anew", action="store_true", help="measure again what is measured already")
     options = parser.parse_args()
     models = [model for model in MODELS if model.name in (options.only.split(",") if options.only else model.name)]
     recipes = [name for name in RECIPES if name in (options.recipes.split(",") if options.recipes else name)]
     everyone = machines()
-    for recipe in recipes:
+    for recipe in [] if options.table else recipes:
         for model in models:
             measure(model, recipe, everyone, options.seconds, anew=options.anew)
+    models = [model for model in models if everyone[0].has(model, "tflite", recipes[0])]
     found = [row for model in models for row in rows_of(model, everyone, recipes)]
     starts = startups(everyone[1], MODELS[0])
     write(found, models, everyone, starts)
@@ -60,24 +62,30 @@ def measure(model: Model, recipe: str, everyone: Sequence[Machine], seconds: flo
         for form in ENGINES:
             # x86 answers all inputs, for the boards to be compared with.
             machine.answers(model, form, recipe, seconds if machine.root else EVER, anew=anew)
+        machine.verdicts(model, recipe, anew=anew)
 
 
 def rows_of(model: Model, everyone: Sequence[Machine], recipes: Sequence[str]) -> list[Row]:
-    """A row for each artifact of a model."""
-    made(model)
+    """A row for each artifact of a model that was measured on every machine."""
     bundle = Bundle(model.bundle)
     decides = deciding_output(bundle.spec)
     assert decides is not None, f"{model.name} decides nothing"
     with np.load(model.folder / "original.npz", allow_pickle=False) as stored:
         original = dict(stored)
-    verdicts = {machine.name: machine.verdicts(model) for machine in everyone}
     rows = []
     for artifact in bundle.artifacts:
-        if artifact.recipe in recipes:
+        complete = all(machine.has(model, artifact.format, artifact.recipe) for machine in everyone)
+        if artifact.recipe in recipes and complete:
             there = {machine.name: machine.answers(model, artifact.format, artifact.recipe) for machine in everyone}
             found = {
-                name: report.measured(decides, original, there[HERE], answers, verdicts[name][artifact.file])
-                for name, answers in there.items()
+                machine.name: report.measured(
+                    decides,
+                    original,
+                    there[HERE],
+                    there[machine.name],
+                    machine.verdicts(model, artifact.recipe)[artifact.file],
+                )
+                for machine in everyone
             }
             rows.append(Row(model.title, ENGINES[artifact.format], artifact, found))
     return rows
@@ -89,7 +97,7 @@ def startups(board: Machine, model: Model) -> dict[str, Startup]:
     bundle, item = str(model.bundle), str(model.folder / items_of(model)[0]["path"])
     commands = {
         "--help": ["--help"],
-        "verify": ["verify", bundle],
+        "verify --recipe int8": ["verify", bundle, "--recipe", "int8"],
         "run, LiteRT": ["run", bundle, item, "--recipe", "int8", "--engine", "litert"],
         "run, ONNX Runtime": ["run", bundle, item, "--recipe", "int8", "--engine", "onnxruntime"],
     }
@@ -122,10 +130,9 @@ def write(
 
 def differences(model: Model, everyone: Sequence[Machine]) -> dict[str, tuple[float, float]]:
     """Machine -> how far its encoded inputs are from x86's."""
-    here = everyone[0].answers(model, "tflite", "-")
-    return {
-        machine.name: report.input_difference(here, machine.answers(model, "tflite", "-")) for machine in everyone[1:]
-    }
+    here, *there = (machine.answers(model, "tflite", ENCODED) for machine in everyone)
+    found = (report.input_difference(here, encoded) for encoded in there)
+    return dict(zip((machine.name for machine in everyone[1:]), found, strict=True))
 
 
 if __name__ == "__main__":

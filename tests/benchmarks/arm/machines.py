@@ -24,6 +24,8 @@ from tests.benchmarks.quality import ROOT
 ANSWERS = Path(__file__).with_name("answers.py")
 ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
 _LIBRARIES = ("ai-edge-litert", "onnxruntime", "numpy", "opencv-python-headless")
+ENCODED = "-"
+"""In place of a recipe: what inputs are encoded to."""
 EVER = 1e9
 """Seconds in which everything is done."""
 VERIFY_MISSED = 4
@@ -56,7 +58,7 @@ class Machine:
         self, model: Model, form: str, recipe: str, seconds: float = EVER, *, anew: bool = False
     ) -> Mapping[str, Array]:
         """What the artifact answers there, see `tests.benchmarks.arm.answers`; recipe ``-`` for the encoded inputs."""
-        place = self._place(model, f"{recipe.replace('-', '_')}.{form}", "npz")
+        place = self._answers_place(model, form, recipe)
         if anew or not place.is_file():
             partial = place.with_suffix(".part")
             items = model.folder / "items.json"
@@ -68,12 +70,13 @@ class Machine:
         with np.load(place, allow_pickle=False) as stored:
             return dict(stored)
 
-    def verdicts(self, model: Model, *, anew: bool = False) -> dict[str, str]:
-        """Artifact -> what ``edgekit verify`` says there: ``pass``, or the difference."""
-        place = self._place(model, "verify", "json")
+    def verdicts(self, model: Model, recipe: str, *, anew: bool = False) -> dict[str, str]:
+        """Artifact of a recipe -> what ``edgekit verify`` says there: ``pass``, or the difference."""
+        place = self._verdicts_place(model, recipe)
         if anew or not place.is_file():
-            print(f"{self.name}: verify {model.name}", file=sys.stderr, flush=True)
-            done = self.run(["-m", "edgekit.cli", "verify", str(model.bundle), "--json"], stdout=subprocess.PIPE)
+            print(f"{self.name}: verify {model.name}, {recipe}", file=sys.stderr, flush=True)
+            words = ["-m", "edgekit.cli", "verify", str(model.bundle), "--recipe", recipe, "--json"]
+            done = self.run(words, stdout=subprocess.PIPE)
             if done.returncode not in (0, VERIFY_MISSED):
                 sys.exit(f"{self.name}: verify {model.name}: exit code {done.returncode}")
             partial = place.with_suffix(".part")
@@ -81,6 +84,18 @@ class Machine:
             partial.rename(place)
         found = json.loads(place.read_text(encoding="utf-8"))
         return {verdict["artifact"]: verdict["reason"] or verdict["verdict"] for verdict in found}
+
+    def has(self, model: Model, form: str, recipe: str) -> bool:
+        """Whether everything about an artifact, or about the encoded inputs (``-``), is known of this machine."""
+        if not model.bundle.is_dir() or not self._answers_place(model, form, recipe).is_file():
+            return False
+        return recipe == ENCODED or self._verdicts_place(model, recipe).is_file()
+
+    def _answers_place(self, model: Model, form: str, recipe: str) -> Path:
+        return self._place(model, f"{recipe.replace('-', '_')}.{form}", "npz")
+
+    def _verdicts_place(self, model: Model, recipe: str) -> Path:
+        return self._place(model, f"verify.{recipe.replace('-', '_')}", "json")
 
     def _place(self, model: Model, name: str, suffix: str) -> Path:
         """File of a result, named by what it depends on: the bundle, the libraries and the processor."""

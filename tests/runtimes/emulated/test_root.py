@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit_runtimes.emulated import root
-from edgekit_runtimes.emulated.boards import BOARDS
+from edgekit_runtimes.emulated.boards import BOARDS, Board
 from edgekit_runtimes.emulated.root import BoardRoot
 
 PI5 = BOARDS["pi5"]
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def made(cache: Path, board: root.Board = PI5) -> BoardRoot:
+def made(cache: Path, board: Board = PI5) -> BoardRoot:
     return BoardRoot(board, print, cache)
 
 
