@@ -19,7 +19,8 @@ endif
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help venv demo test lint types imports pytest bench runtime targets tasks quantizers bulk zoo format clean distclean
+.PHONY: help venv demo test lint types imports pytest bench runtime targets tasks quantizers bulk zoo arm format \
+	clean distclean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -97,6 +98,11 @@ quantizers: $(STAMP) ## Measure int8 against other quantizers and write the tabl
 bulk: $(STAMP) ## Measure bulk runs of 100,000 inputs, killed 20 times, and rewrite docs/bulk.md (needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(PY) -m tests.benchmarks.bulk
+
+arm: $(STAMP) ## Compare emulated boards with this machine and write the tables (an hour; continues; needs EDGEKIT_DATA)
+	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
+	@$(TEST_ENVIRONMENT) $(PY) -m pytest -q -m full tests/arm
+	@$(PY) -m tests.benchmarks.arm
 
 zoo: $(STAMP) ## Convert the zoo of architectures and write its table (hours; continues where it stopped)
 	@mkdir -p .cache

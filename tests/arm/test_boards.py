@@ -57,8 +57,8 @@ def parities(text: str) -> dict[str, float]:
     return {v["artifact"]: max(o["relative_l2"] for o in v["here"]["outputs"]) for v in verdicts}
 
 
-def test_every_module_of_the_runtime_is_importable(board: BoardRoot) -> None:
-    done = board.run(["-c", IMPORT_ALL], capture_output=True, timeout=SECONDS)
+def test_every_module_of_the_runtime_is_importable(pi5: BoardRoot) -> None:
+    done = pi5.run(["-c", IMPORT_ALL], capture_output=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found["missing"].values()) <= EXTRAS

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ _PACKAGES = ("ai-edge-litert", "onnxruntime", "numpy", "opencv-python-headless",
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 _FOLDERS = ("bin", "etc", "lib", "sbin", "usr")
 _OURS = ("edgekit", "edgekit_runtimes")
+_KEPT_SECONDS = 86_400.0
 QEMU = "qemu-aarch64-static"
 _PROGRAMS = ((QEMU, "qemu-user-static"), ("debootstrap", "debootstrap"), ("dpkg-deb", "dpkg"))
 Tell = Callable[[str], None]
@@ -112,34 +114,49 @@ class BoardRoot:
         return place
 
     def _ours(self, wheels: Path) -> list[Path]:
-        """Folders of Python's path: edgekit as it runs here, then the wheels."""
-        own = self._folder / "edgekit"
-        with _made(own) as temporary:
-            for name in _OURS:
-                source = Path(str(__import__(name).__file__)).parent
-                shutil.copytree(source, temporary / name, ignore=shutil.ignore_patterns("__pycache__"))
-            about = Path(str(distribution("edgekit-ai").locate_file("")))
-            for info in about.glob("edgekit_ai-*.dist-info"):
-                shutil.copytree(info, temporary / info.name)
+        """Folders of Python's path: edgekit as it runs here, then the wheels.
+
+        Each state of edgekit's code has a folder of its own: a board that runs keeps its code while another starts.
+        """
+        sources = [(name, Path(str(__import__(name).__file__)).parent) for name in _OURS]
+        about = Path(str(distribution("edgekit-ai").locate_file("")))
+        sources += [(info.name, info) for info in about.glob("edgekit_ai-*.dist-info")]
+        own = self._folder / f"edgekit-{_digest(sources)}"
+        if not own.is_dir():
+            self._forget_old()
+            with _made(own) as temporary:
+                for name, source in sources:
+                    shutil.copytree(source, temporary / name, ignore=shutil.ignore_patterns("__pycache__"))
+        os.utime(own)
         return [own, wheels / "site"]
+
+    def _forget_old(self) -> None:
+        """Remove code that no board ran for a day."""
+        for folder in self._folder.glob("edgekit-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _overlay(self, system: Path) -> Path:
         """The system with the board's own ``/proc/cpuinfo`` and a Python that QEMU runs."""
         place = self._folder / self.board.name
+        python = place / "usr" / "bin" / "python-emulated"
+        script = (
+            "#!/bin/sh\n"
+            f'exec {QEMU} -cpu {self.board.cpu} -L "{place}" -0 "{python}" "{place}/usr/bin/python{PYTHON}" "$@"\n'
+        )
+        own = {python: script, place / "proc" / "cpuinfo": self.board.cpuinfo}
+        if all(path.is_file() and path.read_text() == text for path, text in own.items()):
+            return place
         with _made(place) as temporary:
             # Folders of the user, such as /root and /tmp, are the host's. Hard links: what resolves a path must not be
             # led out of here by symbolic ones.
             for name in _FOLDERS:
                 shutil.copytree(system / name, temporary / name, symlinks=True, copy_function=os.link)
             (temporary / "proc").mkdir()
-            (temporary / "proc" / "cpuinfo").write_text(self.board.cpuinfo)
-            script = temporary / "usr" / "bin" / "python-emulated"
-            final = place / "usr" / "bin" / "python-emulated"
-            script.write_text(
-                "#!/bin/sh\n"
-                f'exec {QEMU} -cpu {self.board.cpu} -L "{place}" -0 "{final}" "{place}/usr/bin/python{PYTHON}" "$@"\n'
-            )
-            script.chmod(0o755)
+            for path, text in own.items():
+                (temporary / path.relative_to(place)).write_text(text)
+            (temporary / python.relative_to(place)).chmod(0o755)
         return place
 
     def environment(self) -> dict[str, str]:
@@ -150,6 +167,7 @@ class BoardRoot:
             "PYTHONPATH": os.pathsep.join(map(str, self.site)),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONNOUSERSITE": "1",
+            "PYTHONSAFEPATH": "1",  # a numpy.py in the current folder is none
             "LANG": "C.UTF-8",
         }
 
@@ -157,6 +175,15 @@ class BoardRoot:
         """Run the board's Python with these words; ``options`` are those of `subprocess.run`."""
         command = [str(self.python), *words]
         return subprocess.run(command, check=False, text=True, env=self.environment(), **options)  # type: ignore[call-overload, no-any-return]
+
+
+def _digest(sources: Sequence[tuple[str, Path]]) -> str:
+    """Names and contents of Python's files and of a package's metadata."""
+    digest = hashlib.sha256()
+    for name, source in sources:
+        for path in sorted(path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+            digest.update(f"{name}/{path.relative_to(source)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Bundles on emulated boards against this machine and against the originals."""
