@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.presets import PRESETS
+from edgekit_converters.cli_options import source_options
 from edgekit_converters.quantize.effort import EFFORTS
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
@@ -39,9 +40,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("source")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), help="Weights of a PyTorch factory: .safetensors or a state dict."
-)
+@source_options
 @click.option(
     "--to",
     "to",
@@ -59,20 +58,6 @@ Examples:
     default=["fp32"],
     show_default=True,
     help="Named precision; repeatable.",
-)
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="Named preprocessing and task.")
-@click.option("--spec", type=click.Path(path_type=Path), help="TOML file with task, inputs, preprocess, labels.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json or its folder, for text.")
-@click.option(
-    "--input-shape",
-    "input_shapes",
-    multiple=True,
-    metavar="[NAME=]SIZES[:DTYPE]",
-    help="Batch first, e.g. 1,3,224,224 or input_ids=1,128:int64; repeatable.",
-)
-@click.option(
-    "--max-length", type=int, metavar="TOKENS", help="Tokens a text of a Hugging Face model; longer ones are cut."
 )
 @click.option(
     "--calibration", metavar="PATH", help="Folder of images, .csv, .npz, .npy, .txt, .tsv, .jsonl or module:function."
@@ -105,8 +90,13 @@ Examples:
     metavar="POINTS",
     help="Accuracy that an integer artifact may lose.",
 )
+@click.option(
+    "--original",
+    metavar="SOURCE",
+    help="The model that SOURCE was made from, as by edgekit compress: it judges the artifacts.",
+)
+@click.option("--original-weights", type=click.Path(path_type=Path), help="Weights of the original's factory.")
 @click.option("--allow-degraded", is_flag=True, help="Publish artifacts that miss their gate, marked so.")
-@click.option("--trust-pickle", is_flag=True, help="Let a pickled PyTorch module run its code (in a child process).")
 @click.option("--name", help="Name of the artifacts; by default that of the model.")
 @click.option(
     "-o",

@@ -11,23 +11,25 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 from edgekit.atomic import atomic_folder
-from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, file_sha256, write_golden, write_manifest
+from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, write_golden, write_manifest
 from edgekit.engine import FORMAT_SUFFIXES
 from edgekit.errors import DataRefused, QualityError, UsageError
-from edgekit.parity import Gate, Parity
+from edgekit.parity import INTEGER_COSINE, Gate, Parity
 from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
-from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
+from edgekit_converters.original import Original, about, open_original
+from edgekit_converters.prepare import CalibrationFeeds, Prepared, golden_of, prepare, with_reference
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
@@ -75,11 +77,19 @@ def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle,
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch, atomic_folder(request.output) as folder:
         with stages.stage("open the model"):
             source = open_source(request.model, request.source)
-        with source:
-            manifest = _Conversion(request, source, stages, Path(scratch), folder).run()
+        with source, _judge(request, source, stages) as judge:
+            manifest = _Conversion(request, source, stages, Path(scratch), folder, judge=judge).run()
         with stages.stage("write the bundle"):
             write_manifest(folder, manifest)
     return Bundle(request.output, check=False), stages
+
+
+def _judge(request: Request, source: Source, stages: Stages) -> Source:
+    """Who says what is right: the source itself, or the original that it was made from."""
+    if request.original is None:
+        return source
+    with stages.stage("open the original"):
+        return open_original(request.original, request.original_source, source)
 
 
 def _refuse_foreign_output(output: Path) -> None:
@@ -96,9 +106,12 @@ def _refuse_foreign_output(output: Path) -> None:
 class _Conversion:
     """One conversion: fills ``folder`` and returns the manifest."""
 
-    def __init__(self, request: Request, source: Source, stages: Stages, scratch: Path, folder: Path) -> None:
+    def __init__(
+        self, request: Request, source: Source, stages: Stages, scratch: Path, folder: Path, *, judge: Source
+    ) -> None:
         self.request = request
         self.source = source
+        self.judge = judge
         self.stages = stages
         self.scratch = scratch
         self.folder = folder
@@ -109,9 +122,11 @@ class _Conversion:
         for note in self.source.notes:
             self.stages.note(note)
         request = self.request
-        spec = self._with_files(written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder))
+        written = written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder)
+        spec = option_files(written, request.folder, self.folder)
         self.task: Task = task_for(spec, self.folder)
-        self.data: Prepared = prepare(self.request, self.source, self.task, self.stages, self.scratch)
+        self.data: Prepared = prepare(self.request, self.judge, self.task, self.stages, self.scratch)
+        self.own = self.data if self.judge is self.source else self._answered_by_source()
         golden = self.data.golden
         write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
         artifacts = tuple(artifact for target in self.request.targets for artifact in self._target(target))
@@ -120,15 +135,12 @@ class _Conversion:
             raise GateMissed("\n".join(self.missed), manifest)
         return manifest
 
-    def _with_files(self, spec: Spec) -> Spec:
-        """Copy the files that options name into the bundle, where they have plain names."""
-        named = {key: value for key, value in spec.options.items() if key.endswith("_file") and value}
-        for key, value in named.items():
-            path = self.request.folder / str(value)
-            if not path.is_file():
-                raise DataRefused(f"options.{key} = {value!r}: no such file", expected="a path relative to the spec")
-            shutil.copyfile(path, self.folder / path.name)
-        return spec.replace(options={**spec.options, **{key: Path(str(value)).name for key, value in named.items()}})
+    def _answered_by_source(self) -> Prepared:
+        """The data with the source's own answers, which a float artifact must give whatever the original answers."""
+        self.stages.note(f"artifacts are judged against {self.judge.name}, the original of {self.source.name}")
+        title, folder = "run the model", self.scratch / "own"
+        own = with_reference(self.data.evaluation, self.source, self.stages, folder, title=title)
+        return replace(self.data, evaluation=own, golden=golden_of(own))
 
     def _target(self, target: str) -> Iterator[Artifact]:
         """All recipes of one target, upon a float artifact that answers as the original does."""
@@ -140,14 +152,18 @@ class _Conversion:
                 exported = with_metadata(path, self.task, exported, name=self.name)
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
-        measured = self._measure(path, target, "fp32", exported)
+        measured = own = self._measure(path, target, "fp32", exported)
+        if self.own is not self.data:
+            own = measure(
+                path, self.task, exported=exported, data=self.own, stages=self.stages, title=f"{target}: fp32"
+            )
         if target == self.request.targets[0]:
             float_file = BoundFile(path, measured.inputs, measured.outputs)
             data = self.request.calibration if self.request.evaluation is None else self.request.evaluation
             accuracy = measured.parity.reference_metric
             note_mismatch(float_file, self.task, self.data.evaluation, accuracy, data=data, stages=self.stages)
-        reason = self._gate("fp32").failure(measured.parity)
-        if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
+        reason = Gate.for_recipe("fp32").failure(own.parity)
+        if reason is not None and not (self.request.allow_degraded and _finite(own.parity)):
             raise QualityError(
                 f"{path.name}: {reason}",
                 expected="the original model's answers from the float artifact",
@@ -192,6 +208,8 @@ class _Conversion:
         return measure(path, self.task, exported=exported, data=self.data, stages=self.stages, title=title)
 
     def _gate(self, recipe: str) -> Gate:
+        if self.judge is not self.source:  # a smaller model is never numerically equal
+            return Gate(max_drop=self.request.max_drop, min_cosine=INTEGER_COSINE)
         return Gate.for_recipe(recipe, max_drop=self.request.max_drop)
 
     def _artifact(
@@ -224,20 +242,13 @@ class _Conversion:
 
     def _manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
         source, summary = self.source, self.data.summary
-        file = source.path if source.path is not None and source.path.is_file() else None
         metric = artifacts[0].parity.reference_metric
         calibration = None if summary is None else {"samples": summary.samples, "fingerprint": summary.fingerprint}
         return Manifest(
             name=self.name,
             spec=spec,
             artifacts=artifacts,
-            source={
-                "framework": source.framework,
-                "parameters": source.parameters,
-                "bytes": source.size_bytes,
-                "file": source.path.name if source.path else None,
-                "sha256": file_sha256(file) if file else None,
-            },
+            source=about(source) | ({"original": self.judge.about()} if isinstance(self.judge, Original) else {}),
             calibration=calibration or {},
             evaluation={
                 "samples": len(self.data.evaluation),
@@ -245,17 +256,38 @@ class _Conversion:
                 "metric": None if metric is None else metric.name,
                 "original": None if metric is None else metric.value,
             },
-            tools=_tool_versions(),
+            tools=tool_versions(),
             notes=tuple(self.stages.notes),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             edgekit_version=version("edgekit-ai"),
         )
 
 
+def option_files(spec: Spec, folder: Path, bundle: Path) -> Spec:
+    """Copy the files that options name into the bundle, where they have plain names.
+
+    Args:
+        spec: With options whose names end in ``_file``.
+        folder: Where the files lie.
+        bundle: Where they go.
+
+    Raises:
+        DataRefused: One is not there.
+    """
+    named = {key: value for key, value in spec.options.items() if key.endswith("_file") and value}
+    for key, value in named.items():
+        path = folder / str(value)
+        if not path.is_file():
+            raise DataRefused(f"options.{key} = {value!r}: no such file", expected="a path relative to the spec")
+        shutil.copyfile(path, bundle / path.name)
+    return spec.replace(options={**spec.options, **{key: Path(str(value)).name for key, value in named.items()}})
+
+
 def _finite(parity: Parity) -> bool:
     return math.isfinite(parity.worst.relative_l2)
 
 
-def _tool_versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Library -> version, of those that conversion rests on."""
     installed = {distribution.name.lower(): distribution.version for distribution in distributions()}
     return {tool: installed[tool] for tool in _TOOLS if tool in installed}
