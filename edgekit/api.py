@@ -36,6 +36,8 @@ def convert(
     trust_pickle: bool = False,
     max_length: int | None = None,
     name: str | None = None,
+    original: Any = None,
+    original_weights: str | Path | None = None,
 ) -> Bundle:
     """Turn a trained model into a bundle.
 
@@ -61,6 +63,8 @@ def convert(
         trust_pickle: Let a pickled PyTorch module run its code in a child process.
         max_length: Tokens a text of a Hugging Face model; by default what its folder says, else 128.
         name: Name of the artifacts; by default that of the model file.
+        original: The model that ``model`` was made from, e.g. by compression, like ``model``: it judges the artifacts.
+        original_weights: Its ``weights``.
 
     Returns:
         The published bundle.

@@ -56,7 +56,7 @@ _EXTRAS = {
 }
 _CONVERT_MODULES = (
     "tensorflow", "keras", "torch", "litert_torch", "onnx", "onnxscript", "tf2onnx", "ai_edge_quantizer", "safetensors",
-    "flatbuffers", "h5py", "jinja2", "matplotlib", "torch_pruning",
+    "flatbuffers", "h5py", "jinja2", "matplotlib", "torch_pruning", "torchao",
 )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ def build_request(
     trust_pickle: bool = False,
     max_length: int | None = None,
     name: str | None = None,
+    original: Any = None,
+    original_weights: str | Path | None = None,
 ) -> Request:
     """Build the request of a conversion from what a person typed; arguments as `edgekit.convert`'s."""
     said = partial_spec(preset, spec)
@@ -61,6 +63,10 @@ def build_request(
         max_drop=max_drop,
         allow_degraded=allow_degraded,
         name=name,
+        original=original,
+        original_source=SourceOptions(
+            weights=Path(original_weights) if original_weights else None, inputs=hints, trust_pickle=trust_pickle
+        ),
     )
 
 

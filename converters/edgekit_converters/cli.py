@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.presets import PRESETS
-from edgekit_converters.options import source_options
+from edgekit_converters.options import conversion_options
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
 
@@ -39,7 +39,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("source")
-@source_options
+@conversion_options
 @click.option(
     "--to",
     "to",
@@ -73,6 +73,12 @@ Examples:
     metavar="POINTS",
     help="Accuracy that an integer artifact may lose.",
 )
+@click.option(
+    "--original",
+    metavar="SOURCE",
+    help="The model that SOURCE was made from, as by edgekit compress: it judges the artifacts.",
+)
+@click.option("--original-weights", type=click.Path(path_type=Path), help="Weights of the original's factory.")
 @click.option("--allow-degraded", is_flag=True, help="Publish artifacts that miss their gate, marked so.")
 @click.option(
     "-o",

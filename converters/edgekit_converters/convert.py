@@ -11,17 +11,17 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 from edgekit.atomic import atomic_folder
-from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, file_sha256, write_golden, write_manifest
+from edgekit.bundle import MANIFEST, Artifact, Bundle, Manifest, write_golden, write_manifest
 from edgekit.engine import FORMAT_SUFFIXES
 from edgekit.errors import DataRefused, QualityError, UsageError
-from edgekit.parity import Gate, Parity
+from edgekit.parity import INTEGER_COSINE, Gate, Parity
 from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
@@ -29,7 +29,8 @@ from edgekit_converters.compare.subject import BoundFile
 from edgekit_converters.inspection.inspector import resources_of
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
-from edgekit_converters.prepare import CalibrationFeeds, Prepared, prepare
+from edgekit_converters.original import Original, about, open_original
+from edgekit_converters.prepare import CalibrationFeeds, Prepared, golden_of, prepare, with_reference
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
@@ -79,12 +80,20 @@ def convert(request: Request, reporter: Reporter | None = None) -> tuple[Bundle,
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch, atomic_folder(request.output) as folder:
         with stages.stage("open the model"):
             source = open_source(request.model, request.source)
-        with source:
-            manifest = Conversion(request, source, stages, Path(scratch), folder).run()
+        with source, _judge(request, source, stages) as judge:
+            manifest = Conversion(request, source, stages, Path(scratch), folder, judge=judge).run()
         with stages.stage("write the bundle"):
             (folder / PAGE).write_text(manifest_page(request.output.name, manifest), encoding="utf-8")
             write_manifest(folder, manifest)
     return Bundle(request.output, check=False), stages
+
+
+def _judge(request: Request, source: Source, stages: Stages) -> Source:
+    """Who says what is right: the source itself, or the original that it was made from."""
+    if request.original is None:
+        return source
+    with stages.stage("open the original"):
+        return open_original(request.original, request.original_source, source)
 
 
 def _refuse_foreign_output(output: Path) -> None:
@@ -124,11 +133,22 @@ class Conversion:
         stages: Progress.
         scratch: An empty folder for what is not published.
         folder: An empty folder for what is.
+        judge: Who says what is right; the source itself by default.
     """
 
-    def __init__(self, request: Request, source: Source, stages: Stages, scratch: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        request: Request,
+        source: Source,
+        stages: Stages,
+        scratch: Path,
+        folder: Path,
+        *,
+        judge: Source | None = None,
+    ) -> None:
         self.request = request
         self.source = source
+        self.judge = source if judge is None else judge
         self.stages = stages
         self.scratch = scratch
         self.folder = folder
@@ -149,22 +169,21 @@ class Conversion:
         for note in self.source.notes:
             self.stages.note(note)
         request = self.request
-        spec = self._with_files(written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder))
+        written = written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder)
+        spec = option_files(written, request.folder, self.folder)
         self.task: Task = task_for(spec, self.folder)
-        self.data: Prepared = prepare(self.request, self.source, self.task, self.stages, self.scratch)
+        self.data: Prepared = prepare(self.request, self.judge, self.task, self.stages, self.scratch)
+        self.own = self.data if self.judge is self.source else self._answered_by_source()
         golden = self.data.golden
         write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
         return spec
 
-    def _with_files(self, spec: Spec) -> Spec:
-        """Copy the files that options name into the bundle, where they have plain names."""
-        named = {key: value for key, value in spec.options.items() if key.endswith("_file") and value}
-        for key, value in named.items():
-            path = self.request.folder / str(value)
-            if not path.is_file():
-                raise DataRefused(f"options.{key} = {value!r}: no such file", expected="a path relative to the spec")
-            shutil.copyfile(path, self.folder / path.name)
-        return spec.replace(options={**spec.options, **{key: Path(str(value)).name for key, value in named.items()}})
+    def _answered_by_source(self) -> Prepared:
+        """The data with the source's own answers, which a float artifact must give whatever the original answers."""
+        self.stages.note(f"artifacts are judged against {self.judge.name}, the original of {self.source.name}")
+        title, folder = "run the model", self.scratch / "own"
+        own = with_reference(self.data.evaluation, self.source, self.stages, folder, title=title)
+        return replace(self.data, evaluation=own, golden=golden_of(own))
 
     def _target(self, target: str) -> Iterator[Artifact]:
         """All recipes of one target, upon a float artifact that answers as the original does."""
@@ -182,14 +201,18 @@ class Conversion:
                 exported = with_metadata(path, self.task, exported, name=self.name)
         for note in exported.notes:
             self.stages.note(f"{target}: {note}")
-        measured = self.measured(path, target, "fp32", exported)
+        measured = own = self.measured(path, target, "fp32", exported)
+        if self.own is not self.data:
+            own = measure(
+                path, self.task, exported=exported, data=self.own, stages=self.stages, title=f"{target}: fp32"
+            )
         if target == self.request.targets[0]:
             float_file = BoundFile(path, measured.inputs, measured.outputs)
             data = self.request.calibration if self.request.evaluation is None else self.request.evaluation
             accuracy = measured.parity.reference_metric
             note_mismatch(float_file, self.task, self.data.evaluation, accuracy, data=data, stages=self.stages)
-        reason = self.gate("fp32").failure(measured.parity)
-        if reason is not None and not (self.request.allow_degraded and _finite(measured.parity)):
+        reason = Gate.for_recipe("fp32").failure(own.parity)
+        if reason is not None and not (self.request.allow_degraded and _finite(own.parity)):
             raise QualityError(
                 f"{path.name}: {reason}",
                 expected="the original model's answers from the float artifact",
@@ -239,6 +262,8 @@ class Conversion:
 
     def gate(self, recipe: str) -> Gate:
         """What an artifact of a recipe must reach."""
+        if self.judge is not self.source:  # a smaller model is never numerically equal
+            return Gate(max_drop=self.request.max_drop, min_cosine=INTEGER_COSINE)
         return Gate.for_recipe(recipe, max_drop=self.request.max_drop)
 
     def _artifact(
@@ -273,7 +298,6 @@ class Conversion:
     def manifest(self, spec: Spec, artifacts: tuple[Artifact, ...]) -> Manifest:
         """Return the manifest of a bundle that holds some of the artifacts."""
         source, summary = self.source, self.data.summary
-        file = source.path if source.path is not None and source.path.is_file() else None
         metric = artifacts[0].parity.reference_metric
         calibration = None if summary is None else {"samples": summary.samples, "fingerprint": summary.fingerprint}
         return Manifest(
@@ -281,11 +305,8 @@ class Conversion:
             spec=spec,
             artifacts=artifacts,
             source={
-                "framework": source.framework,
-                "parameters": source.parameters,
-                "bytes": source.size_bytes,
-                "file": source.path.name if source.path else None,
-                "sha256": file_sha256(file) if file else None,
+                **about(source),
+                **({"original": self.judge.about()} if isinstance(self.judge, Original) else {}),
                 "command": conversion_words(self.request),
                 "inputs_said": inputs_said(self.request),
             },
@@ -301,6 +322,26 @@ class Conversion:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             edgekit_version=version("edgekit-ai"),
         )
+
+
+def option_files(spec: Spec, folder: Path, bundle: Path) -> Spec:
+    """Copy the files that options name into the bundle, where they have plain names.
+
+    Args:
+        spec: With options whose names end in ``_file``.
+        folder: Where the files lie.
+        bundle: Where they go.
+
+    Raises:
+        DataRefused: One is not there.
+    """
+    named = {key: value for key, value in spec.options.items() if key.endswith("_file") and value}
+    for key, value in named.items():
+        path = folder / str(value)
+        if not path.is_file():
+            raise DataRefused(f"options.{key} = {value!r}: no such file", expected="a path relative to the spec")
+        shutil.copyfile(path, bundle / path.name)
+    return spec.replace(options={**spec.options, **{key: Path(str(value)).name for key, value in named.items()}})
 
 
 def _finite(parity: Parity) -> bool:

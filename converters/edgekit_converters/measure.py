@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from edgekit.binding import Binding, BoundEngine
-from edgekit.engine import TensorInfo
+from edgekit.engine import Array, Feeds, TensorInfo
 from edgekit.isolate import EngineProcess
 from edgekit.parity import DecisionScorer, Parity, ParityMeter, Scorer
 from edgekit.spec import Layout, Spec
@@ -77,13 +78,20 @@ def measure(
     return Measurement(inputs, outputs, meter.result(), golden.result(), 1000 * statistics.median(seconds))
 
 
-def meter_samples(meter: ParityMeter, samples: Iterable[Stored], runner: BoundEngine) -> None:
+class Runner(Protocol):
+    """Something that answers one sample."""
+
+    def run(self, feeds: Feeds) -> Mapping[str, Array]:
+        """Spec input name -> array to spec output name -> array, batch of 1."""
+
+
+def meter_samples(meter: ParityMeter, samples: Iterable[Stored], runner: Runner) -> None:
     """Run samples one by one, as artifacts with a fixed batch need it, and meter each input with all its windows.
 
     Args:
         meter: Of the task's scorer.
         samples: With the original's outputs.
-        runner: The artifact.
+        runner: The artifact, or another model.
     """
     for group in by_input(samples):
         reference = stack(sample.outputs for sample in group)

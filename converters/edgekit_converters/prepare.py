@@ -86,8 +86,8 @@ def prepare(request: Request, source: Source, task: Task, stages: Stages, scratc
         encoded = _encode(evaluation, task, source, stages, folder=scratch / "evaluation", title="read evaluation data")
     else:
         encoded = _made_up(task.spec, scratch / "made-up")
-    answered = _with_reference(encoded, source, stages, scratch / "answered")
-    return Prepared(calibration_store, summary, answered, origin, _golden(answered))
+    answered = with_reference(encoded, source, stages, scratch / "answered")
+    return Prepared(calibration_store, summary, answered, origin, golden_of(answered))
 
 
 def _datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | None, Dataset | None, str]:
@@ -162,11 +162,13 @@ def _made_up(spec: Spec, folder: Path) -> SampleStore:
     return store
 
 
-def _with_reference(encoded: SampleStore, source: Source, stages: Stages, folder: Path) -> SampleStore:
-    """Return a store with the original's outputs added to every sample."""
+def with_reference(
+    encoded: SampleStore, source: Source, stages: Stages, folder: Path, *, title: str = "run the original"
+) -> SampleStore:
+    """Return a store in an empty folder, with a model's outputs added to every sample."""
     store = SampleStore(folder)
     size = _REFERENCE_BATCH if all(tensor.shape[0] is None for tensor in source.inputs) else 1
-    with stages.stage("run the original", len(encoded)):
+    with stages.stage(title, len(encoded)):
         for group in batches(encoded, size):
             outputs = source.run(stack(sample.feeds for sample in group))
             for position, sample in stages.each(enumerate(group)):
@@ -187,7 +189,7 @@ def _refuse_nan(outputs: Mapping[str, Array], sample: str) -> None:
             )
 
 
-def _golden(store: SampleStore) -> tuple[Stored, ...]:
+def golden_of(store: SampleStore) -> tuple[Stored, ...]:
     """A few samples spread over the data, all of the same shapes."""
     count = min(GOLDEN_SAMPLES, len(store))
     picked = [store[i * len(store) // count] for i in range(count)]

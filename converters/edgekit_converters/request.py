@@ -38,6 +38,9 @@ class Request:
         max_drop: Points of accuracy that an integer artifact may lose.
         allow_degraded: Publish artifacts that miss their gate.
         name: Name of the artifacts; ``None`` takes the model's.
+        original: The model that ``model`` was made from, e.g. by compression; it judges the artifacts. ``None``: the
+            model itself does.
+        original_source: How to open it; input shapes that are missing are the model's.
     """
 
     model: Any
@@ -56,6 +59,8 @@ class Request:
     max_drop: float = 1.0
     allow_degraded: bool = False
     name: str | None = None
+    original: Any = None
+    original_source: SourceOptions = field(default_factory=SourceOptions)
 
     def __post_init__(self) -> None:
         for target in self.targets:
@@ -65,6 +70,8 @@ class Request:
             raise UsageError("no target or no recipe", expected="at least one of each")
         if self.max_drop < 0:
             raise UsageError(f"--max-drop {self.max_drop}", expected="0 or more points")
+        if self.original is None and self.original_source.weights is not None:
+            raise UsageError("--original-weights without --original", expected="--original module:factory beside it")
         self.resolved_recipes()
         parts_of(self.effort)
         if self.io not in ("float", "int8"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import QualityError, UsageError
-from edgekit_converters.options import source_options
+from edgekit_converters.options import conversion_options
 from edgekit_converters.plan.choose import PREFERENCES
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
@@ -47,7 +47,7 @@ Examples:
     help="Of those that fit, the best on this axis; on the others where that is equal.",
 )
 @click.option("--on", "device", metavar="DEVICE", help="Measure on a board, see edgekit device.")
-@source_options
+@conversion_options
 @click.option(
     "--to", "to", multiple=True, type=click.Choice(TARGETS), default=TARGETS, show_default=True, help="Formats to try."
 )

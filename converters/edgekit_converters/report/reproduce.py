@@ -45,6 +45,10 @@ def conversion_words(request: Request) -> list[str]:
         if data is not None:
             words += [option, _named(data) or option[2:].upper()]
     words += ["--effort", request.effort, "--max-drop", f"{request.max_drop:g}"]
+    if request.original is not None:
+        words += ["--original", _named(request.original) or "ORIGINAL"]
+        weights = request.original_source.weights
+        words += [] if weights is None else ["--original-weights", weights.name]
     words += ["--io", request.io] if request.io != "float" else []
     words += ["--allow-degraded"] if request.allow_degraded else []
     words += ["--trust-pickle"] if source.trust_pickle else []

@@ -36,7 +36,7 @@ def module_in_child(path: Path, options: SourceOptions) -> PyTorchSource:
         ModelRefused: The child failed.
     """
     from edgekit_converters.sources._torch_graph import Exportable
-    from edgekit_converters.sources._torch_pt2 import load_exported, program_inputs
+    from edgekit_converters.sources._torch_pt2 import load_exported, program_inputs, program_module
     from edgekit_converters.sources.pytorch import PyTorchSource
 
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def module_in_child(path: Path, options: SourceOptions) -> PyTorchSource:
     named = dataclasses.replace(inputs, names=tuple(about["inputs"]))
     note = f"{path.name} is a pickled module: its code ran in a child process, as --trust-pickle allows"
     return PyTorchSource(
-        Exportable(program.module(), (), call),
+        Exportable(program_module(program), (), call),
         named,
         name=path.stem,
         path=path,

@@ -63,6 +63,18 @@ def load_exported(path: Path) -> Any:
         raise damaged(path, error, expected=f"{PT2_FILE} (torch {torch.__version__} reads it here)") from error
 
 
+def program_module(program: Any) -> Any:
+    """The module of an ``ExportedProgram``.
+
+    It is what it was when it was exported, for training or not, and PyTorch lets nobody ask it to change. Its own ONNX
+    exporter asks for evaluation and back, which changes nothing here.
+    """
+    module = program.module()
+    module.train = lambda mode=True: module
+    module.eval = lambda: module
+    return module
+
+
 @contextmanager
 def _weights_only() -> Iterator[None]:
     """Make every ``torch.load`` that the loader does refuse code: it asks for ``weights_only=False`` itself."""

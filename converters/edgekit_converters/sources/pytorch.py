@@ -241,7 +241,7 @@ def open_exported(path: Path, options: SourceOptions) -> PyTorchSource:
     """Open a ``.pt2`` exported program. Raises ModelRefused for anything in it that could run code."""
     import_torch()
     from edgekit_converters.sources import _torch_graph as graph
-    from edgekit_converters.sources._torch_pt2 import load_exported, program_inputs
+    from edgekit_converters.sources._torch_pt2 import load_exported, program_inputs, program_module
 
     program = load_exported(path)
     inputs, call = program_inputs(program)
@@ -252,5 +252,5 @@ def open_exported(path: Path, options: SourceOptions) -> PyTorchSource:
             raise UsageError(
                 f"{list(hint.shape)} {hint.dtype} for {name!r}", expected=f"{list(shape)} {dtype}, as exported"
             )
-    exportable = graph.Exportable(program.module(), (), call)
+    exportable = graph.Exportable(program_module(program), (), call)
     return PyTorchSource(exportable, inputs, name=path.stem, path=path)

@@ -1,0 +1,1 @@
+"""Compression before conversion: channels are removed, the rest recovers by distillation from the original."""

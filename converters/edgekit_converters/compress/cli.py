@@ -1,0 +1,152 @@
+"""`edgekit compress`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.errors import UsageError
+from edgekit_converters.compress.request import CompressRequest, Goal, parse_latency, parse_size
+from edgekit_converters.options import source_options
+from edgekit_converters.quantize.recipes import RECIPES
+from edgekit_converters.request import TARGETS
+
+if TYPE_CHECKING:
+    from edgekit_converters.compress.record import Record
+
+_EPILOG = """\b
+Examples:
+  edgekit compress mynet.py:build --weights mynet.safetensors --input-shape 1,3,224,224 \\
+      --preset imagenet --target-macs 0.7 --data photos/ --eval labelled.csv -o small.pt2
+  edgekit convert small.pt2 --original mynet.py:build --original-weights mynet.safetensors \\
+      --preset imagenet --recipe int8 --calibration photos/ --eval labelled.csv -o small.bundle
+
+\b
+--train names a function of yours, for quantization-aware fine-tuning:
+  def tune(model, steps): ...
+It gets the torch.nn.Module, in evaluation mode, whose forward() takes the input tensors by position, returns a
+tuple of output tensors and rounds weights and activations as an int8 artifact does; it changes the weights in
+place, in as many optimizer steps as it is told.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("source")
+@source_options
+@click.option("--target-macs", type=float, metavar="SHARE", help="MACs that may be left, e.g. 0.7.")
+@click.option("--target-size", metavar="SIZE", help="Bytes of the weights in --recipe, e.g. 5MB.")
+@click.option("--target-latency", metavar="TIME", help="Median latency of the first --to and --recipe, e.g. 10ms.")
+@click.option(
+    "--data",
+    "calibration",
+    required=True,
+    metavar="PATH",
+    help="Unlabelled inputs to learn from: folder of images, .csv, .npz, .txt, … or module:function.",
+)
+@click.option(
+    "--eval", "evaluation", metavar="PATH", help="Data that the result is judged on, like --data; never learned from."
+)
+@click.option("--steps", type=int, default=1000, show_default=True, help="Training steps in all.")
+@click.option("--minutes", type=float, help="Time for training in all, whichever ends first.")
+@click.option("--rounds", type=int, help="Times channels are removed; by default one for each tenth that goes.")
+@click.option("--round-to", type=int, default=8, show_default=True, help="Channels are left in multiples of this.")
+@click.option("--rate", type=float, default=1e-3, show_default=True, help="Largest learning rate.")
+@click.option("--train", metavar="MODULE:FUNCTION", help="Your training function, for quantization-aware fine-tuning.")
+@click.option("--train-steps", type=int, default=200, show_default=True, help="Step count that it is given.")
+@click.option("--to", type=click.Choice(TARGETS), default="tflite", show_default=True, help="For --target-latency.")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="fp32",
+    show_default=True,
+    help="Precision that --target-size and --target-latency are meant for.",
+)
+@click.option("--threads", type=int, default=1, show_default=True, help="For --target-latency.")
+@click.option("--on", "device", metavar="NAME", help="Device that --target-latency is measured on.")
+@click.option("--max-drop", type=float, default=2.0, show_default=True, metavar="POINTS", help="Accuracy to be lost.")
+@click.option("--allow-degraded", is_flag=True, help="Write the result even if it lost more.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all random choices.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The smaller model: a .pt2 file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record instead of a table.")
+def compress(
+    source: str,
+    output: Path,
+    *,
+    target_macs: float | None,
+    target_size: str | None,
+    target_latency: str | None,
+    to: str,
+    recipe: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make a trained model smaller before it is converted, without its training data.
+
+    SOURCE is opened as by edgekit convert. Channels that matter least to the answers are removed from all layers that
+    depend on them, the rest learns from the original's answers to your unlabelled inputs. Ctrl-C ends the learning
+    and keeps the best so far. Beside the result lies compression.json with the parity after every step. A result that
+    lost more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
+    """
+    from edgekit_converters.api import build_request
+    from edgekit_converters.compress.compressor import DropTooLarge
+    from edgekit_converters.compress.compressor import compress as run_compression
+    from edgekit_converters.progress import Silent, reporter_for_terminal
+
+    goal, target = _goal(target_macs, target_size, target_latency)
+    own = {name: options.pop(name) for name in ("steps", "minutes", "rounds", "round_to", "rate", "train")}
+    own |= {name: options.pop(name) for name in ("train_steps", "threads", "device", "seed")}
+    conversion = build_request(source, output, to=(to,), recipes=(recipe,), **options)
+    request = CompressRequest(conversion, goal, target, **own)
+    if as_json:
+        record, _ = run_compression(request, Silent())
+        click.echo(json.dumps(record.to_dict(), indent=1))
+        return
+    try:
+        with reporter_for_terminal() as reporter:
+            record, _ = run_compression(request, reporter)
+    except DropTooLarge as missed:
+        _show(missed.record)
+        raise
+    _show(record)
+    click.echo(f"wrote {output}; next: edgekit convert {output} --original {source} …")
+
+
+def _goal(macs: float | None, size: str | None, latency: str | None) -> tuple[Goal, float]:
+    given: list[tuple[Goal, float]] = []
+    if macs is not None:
+        given.append(("macs", macs))
+    if size is not None:
+        given.append(("size", parse_size(size)))
+    if latency is not None:
+        given.append(("latency", parse_latency(latency)))
+    if len(given) != 1:
+        raise UsageError(
+            f"{len(given)} targets", expected="one of --target-macs 0.7, --target-size 5MB, --target-latency 10ms"
+        )
+    return given[0]
+
+
+def _show(record: Record) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("step", "million MACs", "million parameters", "agreement", "relative L2", "metric", "seconds")
+    for step in record.steps:
+        table.add_row(
+            step.kind,
+            f"{step.macs / 1e6:.1f}",
+            f"{step.parameters / 1e6:.2f}",
+            "" if step.agreement is None else f"{100 * step.agreement:.1f} %",
+            "" if step.relative_l2 is None else f"{step.relative_l2:.3f}",
+            "" if step.metric is None else f"{step.metric:.4g}",
+            f"{step.seconds:.0f}",
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # a log has no width: do not cut columns
+    console.print(table)
+    before, after = record.macs
+    console.print(f"{before / 1e6:.1f} → {after / 1e6:.1f} million MACs ({100 * after / before:.0f} %), {record.goal}")

@@ -1,0 +1,265 @@
+"""The compression from a trained model to a smaller one: prune a little, recover a little, measure after each step."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit.atomic import atomic_file
+from edgekit.bundle import file_sha256
+from edgekit.errors import DataRefused, QualityError, UsageError
+from edgekit.parity import INTEGER_COSINE, Gate, Parity, ParityMeter
+from edgekit.tasks import Task, task_for
+from edgekit_converters.compress.goals import Aim, aim_for
+from edgekit_converters.compress.network import Network
+from edgekit_converters.compress.networks import network_of
+from edgekit_converters.compress.record import RECORD, Record, Step, measured_step
+from edgekit_converters.compress.request import CompressRequest
+from edgekit_converters.compress.samples import Samples
+from edgekit_converters.convert import option_files, tool_versions
+from edgekit_converters.measure import meter_samples
+from edgekit_converters.prepare import HELD_OUT_EVERY, Prepared, prepare
+from edgekit_converters.progress import Reporter, Silent, Stages
+from edgekit_converters.sources import Source, open_source
+from edgekit_converters.specs import written_spec
+
+_EACH_ROUND = 0.1
+"""Share of the goal that one round takes away."""
+_ROUND_LEARNING = 0.08
+"""Share of all learning that follows each round but the last."""
+_LOOK_EVERY = 0.05
+"""Share of a recovery after which it is judged on the samples kept aside, and the best is remembered."""
+_ENOUGH = 1.01
+DEGRADED = "degraded"
+
+
+class DropTooLarge(QualityError):
+    """The smaller model does not answer well enough, or the goal was not reached.
+
+    Attributes:
+        record: What was reached.
+    """
+
+    def __init__(self, received: str, record: Record, kept: Path) -> None:
+        super().__init__(
+            received,
+            remedy=f"more --steps, more photos, a larger target or --max-drop; what was reached is kept as {kept}",
+        )
+        self.record = record
+
+
+def compress(request: CompressRequest, reporter: Reporter | None = None) -> tuple[Record, Stages]:
+    """Compress a model and write it with its record.
+
+    Args:
+        request: What to do.
+        reporter: What the user sees meanwhile.
+
+    Returns:
+        The record, and the stages with their seconds and notes.
+
+    Raises:
+        DropTooLarge: It lost more than ``max_drop`` points, or the goal was not reached; what was reached lies beside
+            the output as ``NAME.degraded.SUFFIX``, with its record.
+        EdgeKitError: With the documented exit code; what was at the output is unchanged.
+    """
+    stages = Stages(reporter or Silent())
+    if request.conversion.calibration is None:
+        raise DataRefused(
+            "no --data",
+            expected="unlabelled inputs to recover on, like those that the model will see",
+            remedy="pass --data with a few hundred photos or more; labels are not needed",
+        )
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        with stages.stage("open the model"):
+            source = open_source(request.conversion.model, request.conversion.source)
+        with source:
+            return _Compression(request, source, stages, Path(scratch)).run(), stages
+
+
+class _Compression:
+    """One compression."""
+
+    def __init__(self, request: CompressRequest, source: Source, stages: Stages, scratch: Path) -> None:
+        self.request, self.source, self.stages = request, source, stages
+        conversion = request.conversion
+        folder = scratch / "spec"
+        folder.mkdir()
+        spec = written_spec(conversion.spec, source, conversion.labels, conversion.tokenizer, folder)
+        self.task: Task = task_for(option_files(spec, conversion.folder, folder), folder)
+        with stages.stage("find the channels"):
+            self.network: Network = network_of(source, round_to=request.round_to, decides=self.task.decides)
+        self._refuse_output()
+        self.data: Prepared = prepare(replace(conversion, recipes=("fp32",)), source, self.task, stages, scratch)
+        self.scratch = scratch
+        self.steps: list[Step] = []
+        self.interrupted = False
+        self._started = time.monotonic()
+
+    def _refuse_output(self) -> None:
+        output, suffix = self.request.conversion.output, self.network.suffix
+        if output.suffix != suffix:
+            raise UsageError(f"-o {output.name}", expected=f"a file that ends in {suffix} for this model")
+
+    def run(self) -> Record:
+        for note in (*self.source.notes, *self.network.notes):
+            self.stages.note(note)
+        before = self.network.macs, self.network.parameters
+        store = self.data.calibration
+        if store is None or len(store) < 2:
+            raise DataRefused("fewer than 2 samples to learn from", expected="a few hundred")
+        spec = self.task.spec
+        self.learned = Samples(store, spec, [index for index in range(len(store)) if index % HELD_OUT_EVERY])
+        self.watched = Samples(store, spec, range(0, len(store), HELD_OUT_EVERY))
+        aim = aim_for(self.request, self.network, self.learned, stages=self.stages, scratch=self.scratch)
+        self._rounds(aim)
+        if self.request.train is not None and not self.interrupted:
+            self._train(self.request.train)
+        return self._publish(before, aim)
+
+    def _rounds(self, aim: Aim) -> None:
+        shares = list(_learning_shares(self.request.rounds or max(1, round((1 - aim.share) / _EACH_ROUND))))
+        start = getattr(self.network, aim.measure)
+        for number, share in enumerate(shares, 1):
+            target = start * aim.share ** (number / len(shares))
+            self._prune(aim, target, f"{number} of {len(shares)}")
+            self._recover(share, f"{number} of {len(shares)}")
+            if self.interrupted:
+                return
+
+    def _prune(self, aim: Aim, target: float, which: str) -> None:
+        start = time.perf_counter()
+        with self.stages.stage(f"remove channels, {which}"):
+            removed = self.network.prune(self.learned, measure=aim.measure, target=target)
+        self._note("prune", start, removed=removed, loss=round(self.network.distance(self.watched), 5))
+
+    def _recover(self, share: float, which: str) -> None:
+        """Learn from the original; keep the weights that were best on the samples kept aside."""
+        planned = round(self.request.steps * share)
+        if planned == 0:
+            return
+        start, count = time.perf_counter(), 0
+        best, weights = self.network.distance(self.watched), self.network.snapshot()
+        progress = _Progress(planned, None if self.request.minutes is None else 60 * self.request.minutes * share)
+        looks = 1
+        with suppress(KeyboardInterrupt), self.stages.stage(f"recover, {which}", planned):
+            self.interrupted = True
+            lessons = self.network.learn(
+                self.learned, progress, rate=self.request.rate, seed=self.request.seed + planned
+            )
+            for _ in self.stages.each(lessons):
+                count += 1
+                if progress(count) < min(1.0, looks * _LOOK_EVERY):
+                    continue
+                looks = int(progress(count) / _LOOK_EVERY) + 1
+                distance = self.network.distance(self.watched)
+                if distance < best:
+                    best, weights = distance, self.network.snapshot()
+            self.interrupted = False
+        if self.interrupted:
+            self.stages.note("interrupted: the best so far is kept")
+        self.network.restore(weights)
+        self._note("recover", start, steps=count, loss=round(best, 5))
+
+    def _train(self, function: str) -> None:
+        start = time.perf_counter()
+        with self.stages.stage(f"train quantization-aware with {function}"):
+            self.network.train(function, self.request.train_steps)
+        self._note("train-quantized", start, steps=self.request.train_steps)
+
+    def _note(self, kind: str, start: float, **more: object) -> None:
+        """Measure parity and remember the step."""
+        self.parity = self._measured(kind)
+        sizes = self.network.macs, self.network.parameters
+        step = measured_step(kind, sizes, self.parity, time.perf_counter() - start, **more)
+        self.steps.append(step)
+        self.stages.note(_in_words(step, self.parity))
+
+    def _measured(self, kind: str) -> Parity:
+        meter = ParityMeter(self.task.scorer())
+        with self.stages.stage("against the original", len(self.data.evaluation)):
+            meter_samples(meter, self.stages.each(self.data.evaluation), self.network)
+        return meter.result()
+
+    def _publish(self, before: tuple[int, int], aim: Aim) -> Record:
+        request = self.request.conversion
+        after = self.network.macs, self.network.parameters
+        start, end = (before[0], after[0]) if aim.measure == "macs" else (before[1], after[1])
+        reached = end <= start * aim.share * _ENOUGH
+        gate = Gate(max_drop=request.max_drop, min_cosine=INTEGER_COSINE)
+        missed = gate.failure(self.parity)
+        if not reached:
+            short = f"{100 * end / start:.0f} % of the {aim.measure} left, {100 * aim.share:.0f} % wanted"
+            missed = short if missed is None else f"{short}; {missed}"
+        record = self._record(before, after, aim, reached, missed)
+        output = request.output
+        if missed is not None and not request.allow_degraded:
+            kept = output.with_name(f"{output.stem}.{DEGRADED}{output.suffix}")
+            self._write(record, kept, kept.with_name(f"{output.stem}.{DEGRADED}.{RECORD}"))
+            raise DropTooLarge(missed, record, kept)
+        self._write(record, output, output.with_name(RECORD))
+        return record
+
+    def _write(self, record: Record, model: Path, path: Path) -> None:
+        with self.stages.stage("write the model"), atomic_file(model) as temporary:
+            self.network.save(temporary)
+        record.write(path)
+
+    def _record(
+        self, before: tuple[int, int], after: tuple[int, int], aim: Aim, reached: bool, missed: str | None
+    ) -> Record:
+        source, parity = self.source, self.parity
+        metric = None
+        if parity.metric is not None and parity.reference_metric is not None:
+            name, value = parity.metric.name, parity.metric.value
+            metric = {"name": name, "original": parity.reference_metric.value, "value": value}
+        return Record(
+            original=source.path.name if source.path else source.name,
+            sha256=file_sha256(source.path) if source.path is not None and source.path.is_file() else None,
+            macs=(before[0], after[0]),
+            parameters=(before[1], after[1]),
+            goal=aim.words,
+            reached=reached,
+            steps=tuple(self.steps),
+            samples=len(self.learned),
+            held_out=len(self.data.evaluation),
+            origin=self.data.origin,
+            metric=metric,
+            drop_allowed=self.request.conversion.max_drop,
+            missed=missed,
+            interrupted=self.interrupted,
+            notes=tuple(self.stages.notes),
+            tools=tool_versions(),
+        )
+
+
+class _Progress:
+    """How much of a recovery is over, by its steps or by its time, whichever is further."""
+
+    def __init__(self, steps: int, seconds: float | None) -> None:
+        self._steps, self._seconds, self._start = steps, seconds, time.monotonic()
+
+    def __call__(self, step: int) -> float:
+        by_time = 0.0 if self._seconds is None else (time.monotonic() - self._start) / self._seconds
+        return max(step / self._steps, by_time)
+
+
+def _learning_shares(rounds: int) -> Iterator[float]:
+    """Share of all learning after each round: most of it when all channels are gone."""
+    early = min(_ROUND_LEARNING, 1 / rounds)
+    yield from [early] * (rounds - 1)
+    yield 1 - early * (rounds - 1)
+
+
+def _in_words(step: Step, parity: Parity) -> str:
+    parts = [f"{step.kind}: {step.macs / 1e6:.1f} million MACs, {step.parameters / 1e6:.2f} million parameters"]
+    if parity.agreement is not None:
+        parts.append(f"{parity.agreement.name} {100 * parity.agreement.value:.1f} %")
+    if parity.metric is not None:
+        parts.append(f"{parity.metric.name} {parity.metric.value:.4g}")
+    parts.append(f"relative L2 {parity.worst.relative_l2:.3f}")
+    return ", ".join(parts)

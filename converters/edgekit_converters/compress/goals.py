@@ -1,0 +1,163 @@
+"""From a size or a latency to a share of parameters or MACs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import EnvironmentFault, QualityError
+from edgekit_converters.compress.choice import Measure
+from edgekit_converters.compress.network import Network
+from edgekit_converters.compress.request import WEIGHT_BYTES, CompressRequest
+from edgekit_converters.compress.samples import Samples
+from edgekit_converters.progress import Silent, Stages
+
+_TRIALS = 4
+_SMALLEST = 0.1
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is pruned towards.
+
+    Attributes:
+        measure: What falls.
+        share: How much of it may be left, 0..1.
+        words: The goal in words, with how the share was found.
+    """
+
+    measure: Measure
+    share: float
+    words: str
+
+
+def aim_for(request: CompressRequest, network: Network, samples: Samples, *, stages: Stages, scratch: Path) -> Aim:
+    """Say what to prune towards.
+
+    Raises:
+        QualityError: No share reaches the goal.
+    """
+    if request.goal == "macs":
+        return Aim("macs", request.target, f"{100 * request.target:g} % of the MACs")
+    if request.goal == "size":
+        return size_aim(request, network.parameters)
+    trials = _Latencies(request, network, samples, scratch)
+    with stages.stage(f"measure latency at a few sizes, {trials.artifact}"):
+        share, found = largest_within(request.target, trials.measure)
+    for tried, latency in found.items():
+        stages.note(f"{100 * tried:.0f} % of the MACs: {latency:.2f} ms ({trials.artifact})")
+    words = (
+        f"{request.target:g} ms as {trials.artifact}: {found[share]:.2f} ms measured at {100 * share:.0f} % of the MACs"
+    )
+    return Aim("macs", share, words)
+
+
+def size_aim(request: CompressRequest, parameters: int) -> Aim:
+    """The share of parameters whose bytes in the chosen recipe fit. Raises QualityError below a tenth."""
+    recipe = request.conversion.recipes[0]
+    share = request.target / (WEIGHT_BYTES[recipe] * parameters)
+    words = f"{request.target / 1e6:g} MB as {recipe}: {100 * share:.0f} % of the parameters"
+    if share >= 1:
+        raise QualityError(
+            f"the model has {parameters:,} parameters, {WEIGHT_BYTES[recipe] * parameters / 1e6:.2f} MB as {recipe}",
+            expected=f"more than {request.target / 1e6:g} MB",
+            remedy="nothing has to go: convert it as it is",
+        )
+    if share < _SMALLEST:
+        raise QualityError(f"{words}", expected="a tenth at least", remedy="a recipe with fewer bytes a weight")
+    return Aim("parameters", share, words)
+
+
+def largest_within(limit: float, measure: Callable[[float], float]) -> tuple[float, dict[float, float]]:
+    """Find the largest share of MACs whose latency is within a limit, by bisection.
+
+    Args:
+        limit: Milliseconds.
+        measure: Share to milliseconds.
+
+    Returns:
+        The share, and what was measured at each.
+
+    Raises:
+        QualityError: The whole model is fast enough already, or the smallest is not.
+    """
+    found = {1.0: measure(1.0)}
+    if found[1.0] <= limit:
+        raise QualityError(
+            f"the model takes {found[1.0]:.2f} ms", expected=f"more than {limit:g} ms", remedy="convert it as it is"
+        )
+    low, high, best = _SMALLEST, 1.0, None
+    middle = min(max(limit / found[1.0], 1.5 * _SMALLEST), 0.95)
+    for _ in range(_TRIALS):
+        found[middle] = measure(middle)
+        if found[middle] <= limit:
+            low = best = middle
+        else:
+            high = middle
+        middle = round((low + high) / 2, 3)
+    if best is None:
+        fastest = min(found.items(), key=lambda item: item[1])
+        raise QualityError(
+            f"{fastest[1]:.2f} ms at {100 * fastest[0]:.0f} % of the MACs",
+            expected=f"at most {limit:g} ms",
+            remedy="a faster recipe, more threads, or a smaller input",
+        )
+    return best, found
+
+
+class _Latencies:
+    """Latency of the network at shares of its MACs: pruned without any recovery, which does not change its speed."""
+
+    def __init__(self, request: CompressRequest, network: Network, samples: Samples, scratch: Path) -> None:
+        self._request, self._network, self._samples, self._scratch = request, network, samples, scratch
+        self.artifact = f"{request.conversion.targets[0]} {request.conversion.recipes[0]}"
+
+    def measure(self, share: float) -> float:
+        """Median milliseconds of one input."""
+        trial = self._network.copy()
+        if share < 1:
+            trial.prune(self._samples, measure="macs", target=share * trial.macs)
+        model = self._scratch / f"trial-{share:.3f}{trial.suffix}"
+        trial.save(model)
+        return self._bench(self._converted(model))
+
+    def _converted(self, model: Path) -> Path:
+        from edgekit_converters.convert import convert
+
+        asked, bundle = self._request.conversion, model.with_suffix(".bundle")
+        first = replace(
+            asked,
+            model=model,
+            output=bundle,
+            source=replace(asked.source, weights=None),
+            targets=asked.targets[:1],
+            recipes=asked.recipes[:1],
+            effort="low",
+            evaluation=None,
+            allow_degraded=True,
+        )
+        convert(first, Silent())
+        return bundle
+
+    def _bench(self, bundle: Path) -> float:
+        command = [sys.executable, "-m", "edgekit.cli", "bench", str(bundle), "--json", "-"]
+        command += ["--threads", str(self._request.threads)]
+        if self._request.device is not None:
+            command += ["--on", self._request.device]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise EnvironmentFault(
+                f"edgekit bench: {(done.stderr.strip().splitlines() or ['no message'])[-1]}",
+                expected="a measurement of the pruned model",
+            )
+        return median_latency(json.loads(done.stdout))
+
+
+def median_latency(report: dict[str, Any]) -> float:
+    """Median milliseconds of the only measurement of ``edgekit bench --json``."""
+    return float(report["measurements"][0]["latency_ms"]["p50"])

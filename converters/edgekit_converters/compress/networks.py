@@ -1,0 +1,32 @@
+"""From an open source to a network that can be made smaller; frameworks are imported only for their own."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from edgekit.errors import ModelRefused
+from edgekit_converters.compress.network import Network
+from edgekit_converters.sources import Source
+
+
+def network_of(source: Source, *, round_to: int, decides: str | None) -> Network:
+    """Make the network of a source.
+
+    Args:
+        source: The open original.
+        round_to: Sizes of channel sets become multiples of this.
+        decides: Name of the output that holds class scores; ``None`` where nothing is decided.
+
+    Raises:
+        ModelRefused: A kind of model that cannot be trained, or one without removable channels.
+    """
+    if source.framework == "pytorch":
+        from edgekit_converters.compress.torch_network import TorchNetwork
+        from edgekit_converters.sources.pytorch import PyTorchSource
+
+        return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides)
+    raise ModelRefused(
+        f"{source.name} is a {source.framework} model",
+        expected="a PyTorch model as module:factory with --weights, or from Hugging Face",
+        remedy="compress the model that it was exported from",
+    )

@@ -1,0 +1,80 @@
+"""What a compression is asked for: one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekit.errors import UsageError
+from edgekit_converters.request import Request
+
+Goal = Literal["macs", "size", "latency"]
+WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "dynamic-int8": 1.0, "int8": 1.0, "int8-int16": 1.0, "mixed": 1.0}
+"""Recipe -> bytes a weight, near enough: biases and the layers that ``mixed`` leaves in float are a few percent."""
+
+
+@dataclass(frozen=True)
+class CompressRequest:
+    """A compression.
+
+    Attributes:
+        conversion: Model, spec and data; its output is the new source model, its first target and recipe are what
+            size and latency are meant for.
+        goal: What is to fall.
+        target: A share of the MACs, bytes, or milliseconds.
+        steps: Training steps in all.
+        minutes: Time for training in all; ``None`` for no limit.
+        rounds: Times that channels are removed; ``None``: one for each tenth that goes.
+        round_to: Channels are left in multiples of this.
+        rate: Largest learning rate.
+        train: ``module:function`` of the user's, for quantization-aware fine-tuning.
+        train_steps: Step count that it is given.
+        threads: Threads that latency is measured with.
+        device: Name of the device that latency is measured on; ``None``: this machine.
+        seed: Of all random choices.
+    """
+
+    conversion: Request
+    goal: Goal
+    target: float
+    steps: int = 1000
+    minutes: float | None = None
+    rounds: int | None = None
+    round_to: int = 8
+    rate: float = 1e-3
+    train: str | None = None
+    train_steps: int = 200
+    threads: int = 1
+    device: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.goal == "macs" and not 0 < self.target < 1:
+            raise UsageError(f"--target-macs {self.target:g}", expected="a share between 0 and 1, e.g. 0.7")
+        if self.target <= 0:
+            raise UsageError(f"--target-{self.goal} {self.target:g}", expected="more than 0")
+        for name, value in (("--steps", self.steps), ("--train-steps", self.train_steps)):
+            if value < 0:
+                raise UsageError(f"{name} {value}", expected="0 or more")
+        for name, number in (("--rounds", self.rounds), ("--round-to", self.round_to), ("--minutes", self.minutes)):
+            if number is not None and number <= 0:
+                raise UsageError(f"{name} {number:g}", expected="more than 0")
+
+
+def parse_size(text: str) -> float:
+    """Bytes of ``5MB``, ``800 kB`` or ``1500000``; powers of ten, as files are listed. Raises UsageError."""
+    return _parse("--target-size", text, {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9}, "e.g. 5MB or 800kB")
+
+
+def parse_latency(text: str) -> float:
+    """Milliseconds of ``10ms``, ``0.5s`` or ``10``. Raises UsageError."""
+    return _parse("--target-latency", text, {"": 1.0, "ms": 1.0, "us": 1e-3, "s": 1e3}, "e.g. 10ms")
+
+
+def _parse(option: str, text: str, units: dict[str, float], example: str) -> float:
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = text.strip()[len(number) :].strip().lower()
+    try:
+        return float(number) * units[unit]
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{option} {text!r}", expected=f"a number with a unit, {example}") from error

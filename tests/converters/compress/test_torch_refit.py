@@ -1,0 +1,80 @@
+"""Which channels matter, and how the layers that read them make up for those that are gone."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from edgekit_converters.compress.torch_channels import Channels
+from edgekit_converters.compress.torch_repair import repair
+from edgekit_converters.compress.torch_statistics import gather, saliency
+from edgekit_converters.sources._torch_graph import Exportable
+
+BATCHES = [(torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(seed)),) for seed in range(4)]
+
+
+def network() -> nn.Module:
+    """Channel 5 doubles channel 2, channel 6 is not read, channel 0 is read most."""
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.Flatten())
+    with torch.no_grad():
+        made[0].weight[5], made[0].bias[5] = 2 * made[0].weight[2], 2 * made[0].bias[2]
+        made[2].weight[:, 6] = 0
+        made[2].weight[:, 0] *= 10
+    return Exportable(made, [""]).eval()
+
+
+def test_a_channel_matters_as_much_as_the_answers_depend_on_it() -> None:
+    model = network()
+    (item,) = (one for one in Channels(model, BATCHES[0]).sets() if one.root == "model.0")
+    scores = saliency([item], gather(model, ["model.2"], BATCHES))["model.0"]
+    assert scores[6] == 0
+    assert scores.argmax() == 0
+    assert scores[0] > 5 * max(scores[1:])
+
+
+def test_a_channel_that_never_changes_does_not_matter() -> None:
+    model = network()
+    with torch.no_grad():
+        model.model[0].weight[3], model.model[0].bias[3] = 0, 5
+    (item,) = (one for one in Channels(model, BATCHES[0]).sets() if one.root == "model.0")
+    scores = saliency([item], gather(model, ["model.2"], BATCHES))["model.0"]
+    assert scores[3] < 1e-6 * scores[0]
+
+
+def test_the_statistics_leave_no_gradient_behind() -> None:
+    model = network()
+    gather(model, ["model.2"], BATCHES)
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def left(inputs: Iterable[int], outputs: Iterable[int]) -> dict[str, dict[str, torch.Tensor]]:
+    return {"read": {"model.2": torch.tensor(list(inputs))}, "kept": {"model.2": torch.tensor(list(outputs))}}
+
+
+def test_least_squares_restores_what_the_rest_can_say() -> None:
+    original, model = network(), network()
+    Channels(model, BATCHES[0]).remove({"model.0": [5, 6]})
+    unseen = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(99))
+
+    def error() -> float:
+        with torch.no_grad():
+            wanted, given = original(unseen)[0], model(unseen)[0]
+        return float((given - wanted).norm() / wanted.norm())
+
+    before = error()
+    repair(model, original, ["model.2"], lambda: iter(BATCHES), **left([0, 1, 2, 3, 4, 7], [0, 1, 2, 3]))
+    assert before > 0.05
+    assert error() < 0.1 * before
+
+
+def test_least_squares_aims_at_the_outputs_that_are_left() -> None:
+    original = network()
+    model = copy.deepcopy(original)
+    model.model[2] = nn.Conv2d(8, 2, 3, padding=1, bias=False)
+    repair(model, original, ["model.2"], lambda: iter(BATCHES), **left(range(8), [1, 3]))
+    with torch.no_grad():
+        wanted = original(BATCHES[0][0])[0].reshape(32, 4, 64)[:, [1, 3]]
+        given = model(BATCHES[0][0])[0].reshape(32, 2, 64)
+    assert float((given - wanted).norm() / wanted.norm()) < 0.05
