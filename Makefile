@@ -91,7 +91,7 @@ quantizers: $(STAMP) ## Measure int8 against other quantizers and write the tabl
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(PY) -m tests.benchmarks.quantizers
 
-arm: $(STAMP) ## Compare emulated boards with this machine and write the tables (an hour; continues; needs EDGEKIT_DATA)
+arm: $(STAMP) ## Compare emulated boards with this machine and write the tables (hours; continues; needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(TEST_ENVIRONMENT) $(PY) -m pytest -q -m full tests/arm
 	@$(PY) -m tests.benchmarks.arm
