@@ -99,7 +99,7 @@ bulk: $(STAMP) ## Measure bulk runs of 100,000 inputs, killed 20 times, and rewr
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(PY) -m tests.benchmarks.bulk
 
-arm: $(STAMP) ## Compare emulated boards with this machine and write the tables (an hour; continues; needs EDGEKIT_DATA)
+arm: $(STAMP) ## Compare emulated boards with this machine and write the tables (hours; continues; needs EDGEKIT_DATA)
 	@[ -n "$$EDGEKIT_DATA" ] || { echo "set EDGEKIT_DATA to the folder of real models and data"; exit 1; }
 	@$(TEST_ENVIRONMENT) $(PY) -m pytest -q -m full tests/arm
 	@$(PY) -m tests.benchmarks.arm

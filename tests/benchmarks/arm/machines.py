@@ -109,6 +109,7 @@ class Machine:
 
 def machines() -> list[Machine]:
     """This machine, then the boards, the newest first."""
-    tell = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    boards = [Machine(name, board.title, BoardRoot(board, tell)) for name, board in BOARDS.items()]
-    return [Machine("x86", "x86"), *boards]
+    found = [Machine("x86", "x86")]
+    for name, board in BOARDS.items():
+        found.append(Machine(name, board.title.removeprefix("Raspberry "), BoardRoot(board, print)))
+    return found
