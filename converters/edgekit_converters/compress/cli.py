@@ -53,7 +53,7 @@ place, in as many optimizer steps as it is told.
 @click.option("--minutes", type=float, help="Time for training in all, whichever ends first.")
 @click.option("--rounds", type=int, help="Times channels are removed; by default one for each tenth that goes.")
 @click.option("--round-to", type=int, default=8, show_default=True, help="Channels are left in multiples of this.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Largest learning rate.")
+@click.option("--rate", type=float, default=1e-4, show_default=True, help="Largest learning rate.")
 @click.option("--train", metavar="MODULE:FUNCTION", help="Your training function, for quantization-aware fine-tuning.")
 @click.option("--train-steps", type=int, default=200, show_default=True, help="Step count that it is given.")
 @click.option("--to", type=click.Choice(TARGETS), default="tflite", show_default=True, help="For --target-latency.")

@@ -41,7 +41,7 @@ class CompressRequest:
     minutes: float | None = None
     rounds: int | None = None
     round_to: int = 8
-    rate: float = 1e-3
+    rate: float = 1e-4
     train: str | None = None
     train_steps: int = 200
     threads: int = 1

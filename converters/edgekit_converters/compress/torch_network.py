@@ -12,11 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
-from edgekit.spec import TensorSpec
 from edgekit_converters.compress.choice import Measure, choose
 from edgekit_converters.compress.network import BATCH, Network, Progress
 from edgekit_converters.compress.samples import Samples
@@ -30,9 +28,6 @@ from edgekit_converters.sources.pytorch import PyTorchSource
 
 _STATISTICS_SAMPLES = 128
 _WARM_UP = 0.05
-_SMALL, _SMALL_UNTIL = 0.72, 0.7
-"""Pictures are learned from at a smaller size first, which takes half the time (Touvron et al., 2019,
-arXiv:1906.06423, and Tan and Le, 2021, arXiv:2104.00298)."""
 _CLIP = 1.0
 
 
@@ -70,7 +65,6 @@ class TorchNetwork(Network):
         self._roots = self._sound_roots()
         names = [tensor.name for tensor in source.outputs]
         self._decides = names.index(decides) if decides in names else None
-        self._takes_smaller = _takes(self._original, _smaller(self._examples), source.outputs)
 
     def _sound_roots(self) -> frozenset[str]:
         sets, others = Channels(self.model, self._examples).sound(self._round_to)
@@ -151,10 +145,7 @@ class TorchNetwork(Network):
             done = progress(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * _schedule(min(done, 1.0))
-            tensors = self._tensors(next(batches))
-            if done < _SMALL_UNTIL and self._takes_smaller:
-                tensors = _smaller(tensors)
-            loss = distance(self.model, tensors, self._kept)
+            loss = distance(self.model, self._tensors(next(batches)), self._kept)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(weights, _CLIP)
@@ -249,28 +240,6 @@ def _convolution_order(exportable: Any) -> Any:
     for weight in model.parameters():
         weight.requires_grad_(weight.is_floating_point())
     return model
-
-
-def _smaller(tensors: Tensors) -> Tensors:
-    """Pictures at about 0.7 of their size, in multiples of 32, the stride of most networks; others as they are."""
-
-    def one(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.ndim != 4 or not tensor.is_floating_point():
-            return tensor
-        size = [max(32, round(_SMALL * side / 32) * 32) if side > 32 else side for side in tensor.shape[2:]]
-        return functional.interpolate(tensor, size, mode="bilinear", antialias=True)
-
-    return tuple(one(tensor) for tensor in tensors)
-
-
-def _takes(model: nn.Module, tensors: Tensors, outputs: tuple[TensorSpec, ...]) -> bool:
-    """Whether a model answers smaller pictures in the same shapes, as a classifier with a global pool does."""
-    try:
-        with torch.no_grad():
-            answers = model(*tensors)
-    except Exception:  # whatever a user's forward() raises when a size is not the one it expects
-        return False
-    return all(answer.shape[1:] == output.shape[1:] for answer, output in zip(answers, outputs, strict=True))
 
 
 def _schedule(progress: float) -> float:
