@@ -28,9 +28,9 @@ def bench(bundle: Path, seconds: float, device: str | None) -> Benched:
     Raises:
         EnvironmentFault: No engine is installed, the board cannot be reached, or it takes too long.
     """
-    words = ["bench", str(bundle), "--all", "--operators", "--seconds", f"{seconds:g}", "--runs", "20", "--json", "-"]
-    there = ["--on", device] if device else []
-    command = [sys.executable, "-m", "edgekit.cli", *words, *there]
+    words = ["bench", str(bundle), "--all", "--operators", "--roofline", "--json", "-"]
+    words += ["--seconds", f"{seconds:g}", "--runs", "20", *(["--on", device] if device else [])]
+    command = [sys.executable, "-m", "edgekit.cli", *words]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -47,7 +47,8 @@ def bench(bundle: Path, seconds: float, device: str | None) -> Benched:
 def read_bench(raw: Mapping[str, Any], where: str) -> Benched:
     """Read the JSON form of ``edgekit bench --all``."""
     timings = {item["artifact"]: Timing.from_dict(item) for item in raw["measurements"]}
-    return Benched(where, timings, raw.get("machine_peak") or {}, tuple(raw.get("not_measured", ())))
+    notes = [*(f"not measured: {line}" for line in raw.get("not_measured", ())), *raw.get("no_roofline", ())]
+    return Benched(where, timings, raw.get("machine_peak") or {}, tuple(notes))
 
 
 def this_machine(root: Path = Path("/")) -> str:
