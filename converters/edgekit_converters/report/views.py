@@ -73,6 +73,11 @@ class BundleView:
     missing: dict[str, str]
     resources: tuple[tuple[Case, Any], ...]
 
+    @property
+    def limits(self) -> bool:
+        """Whether it is known what the machine could reach."""
+        return any(case.timing is not None and case.timing.roofline for case in self.findings.cases)
+
     def has(self, section: str) -> bool:
         """Whether the page has a section: all but two are always there."""
         return bool({"tradeoff": self.panels, "resources": self.resources}.get(section, True))

@@ -150,6 +150,7 @@ def test_the_bundle_holds_a_page_of_its_manifest(bundle: Bundle) -> None:
     own = bundle.file(PAGE).read_text(encoding="utf-8")
     assert own == manifest_page("tiny.bundle", bundle.manifest)
     assert len(own.encode()) < 60_000
+    assert "What it needs Arena: what is alive at once artifact MACs weights arena traffic fp32 TFLite" in plain(own)
     assert "Not on this page. edgekit report tiny.bundle --data PHOTOS shows them." in plain(own)
     assert "report.html" in (bundle.path / "SHA256SUMS").read_text()
     Bundle(bundle.path)
