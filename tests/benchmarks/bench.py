@@ -8,10 +8,11 @@ Speed is given as ratios against a peer in the same run, quality against the ori
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.benchmarks import convert_overhead, quality, run_overhead
+from tests.benchmarks.document import rewrite, table
 
 README = Path(__file__).parents[2] / "README.md"
 CALLS = (
@@ -20,13 +21,6 @@ CALLS = (
     ("one call on floats, uint8 model", "bare LiteRT on integers", "LiteRT uint8 call, +µs"),
     ("one call on floats, uint8 model", "LiteRT, quantizing in numpy", "LiteRT uint8 call with numpy, +µs"),
 )
-START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def call_row(figures: Mapping[str, float], what: str, peer: str, key: str) -> list[str]:
@@ -54,20 +48,8 @@ def overheads() -> list[list[str]]:
 
 def main() -> None:
     """Measure everything and rewrite the README between its markers."""
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    parts = [
-        START,
-        "",
-        table(quality.HEADINGS, quality.measure()),
-        "",
-        table(("what", "over", "measured", "limit"), overheads()),
-        "",
-        END,
-    ]
-    README.write_text(before + "\n".join(parts) + after, encoding="utf-8")
-    print(f"wrote the tables of {README.name}")
+    costs = table(("what", "over", "measured", "limit"), overheads())
+    rewrite(README, "benchmarks", table(quality.HEADINGS, quality.measure()), costs)
 
 
 if __name__ == "__main__":

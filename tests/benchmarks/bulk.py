@@ -39,9 +39,10 @@ from edgekit.bundle import Artifact, Bundle, Manifest, write_golden, write_manif
 from edgekit.engine import open_engine
 from edgekit.parity import OutputParity, Parity
 from edgekit.spec import Spec, TensorSpec
+from tests.benchmarks.document import rewrite
+from tests.benchmarks.processes import family, reading
 
 PAGE = Path(__file__).parents[2] / "docs" / "bulk.md"
-START, END = "<!-- bulk:start -->", "<!-- bulk:end -->"
 MODEL = "models/ref/kws_ref_model.tflite"
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown")
 EDGEKIT = str(Path(sys.executable).parent / "edgekit")
@@ -148,24 +149,7 @@ def run(words: Sequence[str], *, codes: Sequence[int] = (0, 6)) -> Timed:
 
 def _watch(pid: int, memory: list[int], ended: threading.Event) -> None:
     while not ended.wait(0.1):
-        memory.append(sum(map(_resident, _tree(pid))))
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in children:
-        yield from _tree(int(child))
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
+        memory.append(sum(sample.resident for each in family(pid) if (sample := reading(each)) is not None))
 
 
 def killed(words: Sequence[str], output: Path, kills: int, seconds: float) -> int:
@@ -289,9 +273,7 @@ def main() -> None:
         found = measure(options.keep or Path(temporary), options.inputs, options.kills)
     print("\n".join(found))
     if not options.no_page:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
-        _, _, after = rest.partition(END)
-        PAGE.write_text("\n".join([before + START, *found, END + after]), encoding="utf-8")
+        rewrite(PAGE, "bulk", "\n".join(found))
 
 
 if __name__ == "__main__":

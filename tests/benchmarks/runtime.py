@@ -12,10 +12,9 @@ import argparse
 from pathlib import Path
 
 from tests.benchmarks import footprint, serve, throughput
-from tests.benchmarks.bench import table
+from tests.benchmarks.document import rewrite, table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "device.md"
-START, END = "<!-- runtime:start -->", "<!-- runtime:end -->"
 
 
 def main() -> None:
@@ -23,17 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
     parts = [
-        START,
         table(throughput.HEADINGS, [cells for cells, _ in throughput.measure(400, rounds)]),
         table(serve.HEADINGS, list(serve.measure(rounds, 2.0))),
         table(footprint.HEADINGS, list(footprint.measure())),
-        END,
     ]
-    DOCUMENT.write_text(before + "\n\n".join(parts) + after, encoding="utf-8")
-    print(f"wrote the tables of {DOCUMENT.name}")
+    rewrite(DOCUMENT, "runtime", *parts)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.benchmarks.bench import table
+from tests.benchmarks.document import table
+from tests.benchmarks.processes import family, reading
 
 HEADINGS = [
     "run",
@@ -67,9 +68,9 @@ class Series:
         found = [sample for pid in family(root) if (sample := reading(pid)) is not None]
         if found:
             self.seconds.append(now)
-            self.memory.append(sum(memory for memory, _, _ in found))
-            self.descriptors.append(sum(descriptors for _, descriptors, _ in found))
-            self.threads.append(sum(threads for _, _, threads in found))
+            self.memory.append(sum(sample.resident for sample in found) / (1 << 20))
+            self.descriptors.append(sum(sample.descriptors for sample in found))
+            self.threads.append(sum(sample.threads for sample in found))
 
     def cells(self) -> list[str]:
         """Minutes aside, the columns of the table."""
@@ -84,30 +85,6 @@ class Series:
             f"{slope:+.1f}",
             *(f"{min(values)} to {max(values)}" for values in counts),
         ]
-
-
-def family(root: int) -> Iterator[int]:
-    """The process and its descendants."""
-    yield root
-    try:
-        for task in Path(f"/proc/{root}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from family(int(child))
-    except OSError:
-        return
-
-
-def reading(pid: int) -> tuple[float, int, int] | None:
-    """Resident megabytes, descriptors and threads of a process; ``None`` when it has ended."""
-    try:
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        return (
-            int(fields["VmRSS"].split()[0]) / 1024,
-            len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            int(fields["Threads"]),
-        )
-    except (OSError, KeyError):
-        return None
 
 
 def pictures() -> list[bytes]:

@@ -27,9 +27,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.benchmarks.document import rewrite, table
 from tests.benchmarks.footprint import ROOT, built
 
-START, END = "<!-- targets:start -->", "<!-- targets:end -->"
 HEADINGS = ("target", "extra", "packages", "wheels, MB", "unpacked, MB", "resolved to (MB unpacked, where at least 1)")
 _ROUNDS = 5
 
@@ -199,12 +199,6 @@ def _told(metadata: Mapping[str, Any], unpacked: int) -> str:
     return f"{metadata['name']} {metadata['version']}{megabytes}"
 
 
-def table(wheel: Path) -> str:
-    """The whole table, in Markdown."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *(row(t, extra, wheel) for t in TARGETS for extra in t.extras)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-
-
 def main() -> None:
     """Resolve every target and print the table, or put it into a document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,14 +206,12 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="document whose table is replaced")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = table(options.wheel or built(Path(folder)))
+        wheel = options.wheel or built(Path(folder))
+        text = table(HEADINGS, [row(target, extra, wheel) for target in TARGETS for extra in target.extras])
     if options.write is None:
         print(text)
-        return
-    path = options.write if options.write.is_absolute() else ROOT / options.write
-    before, _, rest = path.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{START}\n\n{text}\n\n{END}{after or chr(10)}", encoding="utf-8")
+    else:
+        rewrite(ROOT / options.write, "targets", text)
 
 
 if __name__ == "__main__":

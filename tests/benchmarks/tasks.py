@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.metrics import metric_from_dict, points_lost
-from tests.benchmarks.bench import table
+from tests.benchmarks.document import rewrite, table
 from tests.benchmarks.run_overhead import data
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "tasks"
 DOCUMENT = ROOT / "docs" / "tasks.md"
-START, END = "<!-- tasks:start -->", "<!-- tasks:end -->"
 HEADINGS = (
     "task",
     "model",
@@ -138,10 +137,7 @@ def main() -> None:
     for job in JOBS:
         if not wanted or job.name in wanted or result_of(job).is_file():
             rows += rows_of(job, measured(job, anew=options.anew and (not wanted or job.name in wanted)))
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{START}\n\n{table(HEADINGS, rows)}\n\n{END}{after}", encoding="utf-8")
-    print(f"wrote the table of {DOCUMENT.name}")
+    rewrite(DOCUMENT, "tasks", table(HEADINGS, rows))
 
 
 def result_of(job: Job) -> Path:

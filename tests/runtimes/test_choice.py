@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +89,24 @@ def test_a_flipped_byte_in_what_runs_is_refused_with_both_hashes(own_person_bund
     (own_person_bundle / name).write_bytes(data)
     with pytest.raises(BundleRefused, match=rf"{name} is damaged: SHA-256 [0-9a-f]{{64}}; expected [0-9a-f]{{64}}"):
         chosen(bundle)
+
+
+NEEDLESS = """
+import sys
+from edgekit.bundle import Bundle
+from edgekit_runtimes.choice import open_artifact
+open_artifact(Bundle(sys.argv[1]), sys.argv[2])[1].close()
+needless = ("importlib.metadata", "edgekit_runtimes.verify", *(
+    f"edgekit_runtimes.engines.{name}" for name in ("tensorrt", "symmetric", "onnx_file", "nvidia_faults", "building")
+))
+print([name for name in needless if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
+def test_a_processor_needs_nothing_of_a_gpu(engine: str, request: pytest.FixtureRequest) -> None:
+    """Each module is read from a memory card when a board starts; `importlib.metadata` brings email and zipfile."""
+    bundle: Bundle = request.getfixturevalue("person_bundle" if engine == "litert" else "detector_bundle")
+    words = [sys.executable, "-c", NEEDLESS, str(bundle.path), engine]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n"

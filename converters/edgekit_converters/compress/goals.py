@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.request import WEIGHT_BYTES, CompressRequest
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.progress import Silent, Stages
+from edgekit_converters.runtime import complaint, edgekit
 
 _TRIALS = 4
 _SMALLEST = 0.1
@@ -145,15 +144,13 @@ class _Latencies:
         return bundle
 
     def _bench(self, bundle: Path) -> float:
-        command = [sys.executable, "-m", "edgekit.cli", "bench", str(bundle), "--json", "-"]
-        command += ["--threads", str(self._request.threads)]
+        words = ["bench", str(bundle), "--json", "-", "--threads", str(self._request.threads)]
         if self._request.device is not None:
-            command += ["--on", self._request.device]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+            words += ["--on", self._request.device]
+        done = edgekit(words)
         if done.returncode != 0:
             raise EnvironmentFault(
-                f"edgekit bench: {(done.stderr.strip().splitlines() or ['no message'])[-1]}",
-                expected="a measurement of the pruned model",
+                f"edgekit bench: {complaint(done.stderr)}", expected="a measurement of the pruned model"
             )
         return median_latency(json.loads(done.stdout))
 

@@ -242,7 +242,7 @@ class _File:
         known = self.onnx.defs.has(node.op_type, "" if standard else node.domain)
         self.tally.operator(name, custom=not known, loop=name in LOOPS)
         inputs, outputs = ([self._operand(item) for item in names] for names in (node.input, node.output))
-        step = costs.Step(node.name or node.output[0], name, tuple(node.input), tuple(node.output))
+        step = costs.Step(node.name or next(iter(node.output), name), name, tuple(node.input), tuple(node.output))
         compute = _einsum(node) if name == "Einsum" else macs.ONNX.get(name)
         if compute is None:
             if name != "Constant":

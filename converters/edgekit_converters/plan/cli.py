@@ -204,7 +204,7 @@ def _show(found: PlanFile) -> None:
 def _judge(job: Job, found: PlanFile) -> None:
     """Say how to run what was chosen. Raises QualityError when nothing fits."""
     from edgekit_converters.plan.choose import nearest
-    from edgekit_converters.plan.planner import CHOSEN
+    from edgekit_converters.plan.store import CHOSEN
 
     chosen, output = found.choice.chosen, job.request.output
     if chosen is not None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from edgekit.engine import BUILT_IN, engine_class, engine_names
 from edgekit.errors import EnvironmentFault, UsageError
+from edgekit_converters.runtime import complaint, edgekit, processor
 
 EMULATED = "emulated:"
 _BOARD_THREADS = (1, 2, 4)
@@ -38,7 +37,7 @@ class Target:
     @property
     def identity(self) -> str:
         """What a time belongs to, beside the artifact: machine and seconds."""
-        machine = f"on {self.device}" if self.device else f"{platform.machine()} {_processor()} {os.cpu_count()}"
+        machine = f"on {self.device}" if self.device else f"{platform.machine()} {processor()} {os.cpu_count()}"
         return f"{machine}, {self.seconds:g} s"
 
 
@@ -59,7 +58,7 @@ def check_device(name: str) -> None:
             remedy="plan here, then see with `edgekit verify FOLDER/chosen.bundle "
             f"--on {name}` whether the answers are the same there",
         )
-    known = _edgekit(["device", "list"])
+    known = edgekit(["device", "list"])
     names = [line.split("  ")[0] for line in known.stdout.splitlines()]
     if known.returncode == 0 and name not in names:
         raise UsageError(
@@ -126,28 +125,16 @@ def bench(
     words += ["--engine", engine] if engine else []
     words += ["--threads", ",".join(map(str, threads))] if threads else []
     words += ["--on", target.device] if target.device else []
-    done = _edgekit(words)
+    done = edgekit(words)
     try:
         rows: list[dict[str, Any]] = json.loads(done.stdout)["measurements"]
     except (ValueError, KeyError, TypeError):
-        raise NotMeasured(_reason(done.stderr, done.returncode).replace(f"{bundle}{os.sep}", "")) from None
+        said = complaint(done.stderr).replace(f"{bundle}{os.sep}", "")
+        raise NotMeasured(f"not measured: {said} (edgekit bench ended with {done.returncode})") from None
     throttled = [row["invalid"] for row in rows if not row["valid"]]
     if throttled:
         raise NotMeasured(f"the machine was throttled: {'; '.join(throttled[0])}")
     return rows
-
-
-def _edgekit(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgekit.cli", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-
-
-def _reason(stderr: str, code: int) -> str:
-    """What was received, without what was expected and the remedy."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    said = errors or lines or ["it said nothing"]
-    return f"not measured: {said[-1].partition('; expected ')[0]} (edgekit bench ended with {code})"
 
 
 def _is_installed(name: str) -> bool:
@@ -161,11 +148,3 @@ def _is_installed(name: str) -> bool:
     except EnvironmentFault:
         return False
     return True
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -15,12 +15,11 @@ from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
 from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
 from edgekit_converters.plan.measuring import NotMeasured, Target, bench, engines_for
 from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
-from edgekit_converters.plan.store import Ledger, PlanFile, check_folder, earlier_machine, write_plan
+from edgekit_converters.plan.store import CHOSEN, Ledger, PlanFile, check_folder, earlier_machine, write_plan
 from edgekit_converters.plan.variants import ORDER, Piece, Size, Variant, smaller_sides, unpromising
 from edgekit_converters.progress import Stages
 from edgekit_converters.request import Request
 
-CHOSEN = "chosen.bundle"
 _HOPELESS = 1.3
 """Beyond this many times an allowed latency or memory the first round decides: others' work on the machine may have
 slowed it down, but not by so much."""

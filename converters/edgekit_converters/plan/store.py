@@ -17,6 +17,7 @@ from edgekit_converters.plan.variants import Variant
 
 SCHEMA = 1
 PLAN = "plan.json"
+CHOSEN = "chosen.bundle"
 Rounds = tuple[tuple[float, int | None], ...]
 
 

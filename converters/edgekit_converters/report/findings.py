@@ -43,7 +43,7 @@ class Timing:
         peak_bytes: Most resident memory of the process; ``None`` where the system does not say.
         operators: Types, the most expensive first.
         warnings: What a reader of the times should know.
-        roofline: Times that the measured machine could reach, see `edgekit.resources`; empty when not known.
+        roofline: Milliseconds that the measured machine could reach, and what limits it; empty when not known.
     """
 
     engine: str
@@ -55,7 +55,7 @@ class Timing:
     peak_bytes: int | None
     operators: tuple[Operator, ...]
     warnings: tuple[str, ...]
-    roofline: Mapping[str, float]
+    roofline: Mapping[str, Any]
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Timing:
@@ -83,13 +83,13 @@ class Benched:
         where: Machine that measured, for people.
         timings: Artifact file -> what was measured.
         peak: What the machine was measured to do at most; empty when not known.
-        missing: Artifacts that could not be measured, and why.
+        notes: What could not be measured, and why.
     """
 
     where: str
     timings: Mapping[str, Timing]
     peak: Mapping[str, Any]
-    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

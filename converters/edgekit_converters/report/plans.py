@@ -10,25 +10,9 @@ from typing import Any
 
 from edgekit.bundle import MANIFEST
 from edgekit.errors import InputRefused
+from edgekit_converters.plan.store import CHOSEN, PLAN, SCHEMA
 
-PLAN = "plan.json"
-SCHEMA = 1
 _MAX_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class Miss:
-    """A limit of the budget that a variant does not keep.
-
-    Attributes:
-        axis: Which.
-        measured: What it needs.
-        allowed: What it may.
-    """
-
-    axis: str
-    measured: float
-    allowed: float
 
 
 @dataclass(frozen=True)
@@ -49,11 +33,11 @@ class Variant:
         agreement: How often it answers as the original does, 0..1.
         metric: Name, value and the original's value.
         drop_points: Points of the metric, or of agreement, that it loses.
-        fits: Whether it keeps the budget.
-        misses: What it does not keep.
+        fits: Whether it was measured and keeps the budget.
+        misses: Whether it is known not to keep the budget.
         front: Whether it is on the Pareto front.
-        why: Why it won or lost, in a sentence.
-        error: Why it could not be made or measured.
+        why: Why it won or lost, in a sentence: what it does not keep, or why it could not be made or measured.
+        failed: Whether it could not be made or measured.
     """
 
     name: str
@@ -70,10 +54,10 @@ class Variant:
     metric: tuple[str, float, float | None] | None
     drop_points: float | None
     fits: bool
-    misses: tuple[Miss, ...]
+    misses: bool
     front: bool
     why: str
-    error: str | None
+    failed: bool
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Variant:
@@ -94,10 +78,10 @@ class Variant:
             metric=None if metric is None else (str(metric["name"]), metric["value"], metric.get("original")),
             drop_points=raw.get("drop_points"),
             fits=bool(raw.get("fits")),
-            misses=tuple(Miss(str(m["axis"]), m["measured"], m["allowed"]) for m in raw.get("misses") or ()),
+            misses=bool(raw.get("misses")),
             front=bool(raw.get("front")),
-            why=str(raw.get("why") or ""),
-            error=raw.get("error"),
+            why=str(raw.get("why") or raw.get("error") or ""),
+            failed=raw.get("error") is not None,
         )
 
 
@@ -113,7 +97,8 @@ class Plan:
         device: Board on which it was measured; ``None`` for the machine that planned.
         chosen: Name of the best variant that fits; ``None`` when none does.
         baseline: Name of the int8 variant that a person would have picked.
-        variants: All that were tried.
+        finished: Whether everything was tried.
+        variants: All that were looked at.
     """
 
     folder: Path
@@ -123,6 +108,7 @@ class Plan:
     device: str | None
     chosen: str | None
     baseline: str | None
+    finished: bool
     variants: tuple[Variant, ...]
 
     def variant(self, name: str | None) -> Variant | None:
@@ -131,10 +117,15 @@ class Plan:
 
     @property
     def chosen_bundle(self) -> Path | None:
-        """Folder of the chosen variant, where it is at hand. Raises InputRefused when it is outside of the plan's."""
+        """Folder of the chosen variant, where it is at hand. Raises InputRefused when it is outside of the plan's.
+
+        A finished plan has a copy for people, judged by the plan's budget.
+        """
         chosen = self.variant(self.chosen)
         if chosen is None or not chosen.bundle:
             return None
+        if self.finished and (self.folder / CHOSEN / MANIFEST).is_file():
+            return self.folder / CHOSEN
         folder = (self.folder / chosen.bundle).resolve()
         if not folder.is_relative_to(self.folder.resolve()):
             raise InputRefused(f"{self.folder / PLAN} names the bundle {chosen.bundle!r}", expected="one inside it")
@@ -163,6 +154,7 @@ def read_plan(folder: Path) -> Plan:
             device=raw.get("device"),
             chosen=raw.get("chosen"),
             baseline=raw.get("baseline"),
+            finished=bool(raw.get("finished", True)),
             variants=tuple(Variant.from_dict(item) for item in raw["variants"]),
         )
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -12,6 +12,11 @@ from edgekit_converters.report.axes import Axis, decades, linear
 WIDTH, HEIGHT = 420, 290
 LEFT, RIGHT, TOP, BOTTOM = 58, 406, 16, 242
 _CHARACTER, _LINE, _GAP, _RING = 7.4, 15.0, 13.0, 11.0
+_REFERENCE_STEP = 20
+
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower end."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,21 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The original's value, as a line.
+
+    Attributes:
+        y: Its height in units of the drawing.
+        text: What is said of it.
+        label: Where that stands.
+    """
+
+    y: float
+    text: str
+    label: Label
+
+
+@dataclass(frozen=True)
 class Scatter:
     """A drawing.
 
@@ -83,7 +103,7 @@ class Scatter:
         y: Vertical axis.
         dots: Points from left to right.
         line: Dots of the Pareto front as an SVG path; empty without one.
-        reference: Height of the original's value and its words; ``None`` without one.
+        reference: The original's value; ``None`` without one.
     """
 
     name: str
@@ -93,7 +113,7 @@ class Scatter:
     y: Axis
     dots: tuple[Dot, ...]
     line: str = ""
-    reference: tuple[float, str] | None = None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -137,13 +157,27 @@ def drawn(
         f"{best.name}: {', '.join(best.lines[1:])}."
     )
     line = _front(dots) if front else ""
-    reference = None
-    if quality.original is not None:
-        value = words.percent(quality.original) if quality.share else f"{quality.original:.4g}"
-        reference = (y.place(quality.original), f"original {value}")
+    reference, taken = _reference(quality, y, dots)
     title = f"{quality.label} against {cost.partition(',')[0]}"
-    placed = _named(dots, () if reference is None else ((RIGHT - 130, reference[0] - _LINE, RIGHT, reference[0]),))
-    return Scatter(name, title, description, x, y, placed, line, reference)
+    return Scatter(name, title, description, x, y, _named(dots, taken), line, reference)
+
+
+def _reference(quality: Quality, y: Axis, dots: Sequence[Dot]) -> tuple[Reference | None, tuple[Box, ...]]:
+    """The line of the original with its words where no point is, if there is such a place; and the room they take."""
+    if quality.original is None:
+        return None, ()
+    value = words.percent(quality.original) if quality.share else f"{quality.original:.4g}"
+    text, at = f"original {value}", y.place(quality.original)
+    width, points = _CHARACTER * len(text), [_around(dot) for dot in dots]
+    boxes = [
+        (right - width, top, right, top + _LINE - 2)
+        for top in (at - _LINE - 1, at + 3)
+        for right in (*range(RIGHT, round(LEFT + width), -_REFERENCE_STEP), LEFT + width)
+    ]
+    free = (box for box in boxes if _inside(box) and not any(_overlap(box, point) for point in points))
+    box = next(free, boxes[0])
+    label = Label(box[2], round(box[3] - 2, 2), "end")
+    return Reference(at, text, label), (box, (LEFT, at - 1, RIGHT, at + 1))
 
 
 def _height(quality: Quality, data: Sequence[Datum]) -> Axis:
@@ -171,22 +205,28 @@ def _front(dots: Sequence[Dot]) -> str:
     return path.strip()
 
 
-Box = tuple[float, float, float, float]
-
-
 def _named(dots: Sequence[Dot], taken: Sequence[Box]) -> tuple[Dot, ...]:
-    """Give each point the first free place for its name: right, left, above, below, then further off."""
-    used = [(dot.x - _RING, dot.y - 6, dot.x + _RING, dot.y + 6) for dot in dots] + list(taken)
+    """Give each point the first free place for its name: right, left, above, below, then further off.
+
+    Points of one name at one place have it once.
+    """
+    used = [*map(_around, dots), *taken]
+    said: set[tuple[str, int, int]] = set()
     named = []
-    for dot in dots:
+    for dot in sorted(dots, key=lambda dot: dot.datum.mark != "best"):
+        place = (dot.datum.name, round(dot.x), round(dot.y))
         label = None
-        for place, box in _places(dot):
-            if _inside(box) and not any(_overlap(box, other) for other in used):
-                used.append(box)
-                label = place
-                break
+        if place not in said:
+            free = (each for each in _places(dot) if _inside(each[1]) and not any(_overlap(each[1], u) for u in used))
+            label, box = next(free, (None, None))
+            used += [] if box is None else [box]
+            said.add(place)
         named.append(replace(dot, label=label))
-    return tuple(named)
+    return tuple(sorted(named, key=lambda dot: (dot.datum.x, dot.datum.key)))
+
+
+def _around(dot: Dot) -> Box:
+    return dot.x - _RING, dot.y - 6, dot.x + _RING, dot.y + 6
 
 
 def _places(dot: Dot) -> list[tuple[Label, Box]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,15 @@ class BundleView:
     commands: tuple[tuple[str, str], ...]
     missing: dict[str, str]
     resources: tuple[tuple[Case, Any], ...]
+
+    @property
+    def limits(self) -> bool:
+        """Whether it is known what the machine could reach."""
+        return any(case.timing is not None and case.timing.roofline for case in self.findings.cases)
+
+    def has(self, section: str) -> bool:
+        """Whether the page has a section: all but two are always there."""
+        return bool({"tradeoff": self.panels, "resources": self.resources}.get(section, True))
 
     def key(self, case: Case) -> str:
         """What marks an artifact in all drawings and tables."""
@@ -227,24 +236,39 @@ def compared(views: Sequence[BundleView]) -> Panel | None:
 
 def plan_view(number: int, plan: Plan) -> PlanView:
     """Prepare a plan for the template."""
-    name = f"p{number}"
-    shown = [variant for variant in plan.variants if variant.latency_ms is not None and variant.size_bytes is not None]
-    formats = list(dict.fromkeys(variant.format for variant in shown))
-    quality = _plan_quality(name, shown)
-    panels: tuple[Panel, ...] = ()
+    name, quality = f"p{number}", _plan_quality(f"p{number}", _made(plan))
+    charts: tuple[Scatter, ...] = ()
     if quality is not None:
-        rated = [variant for variant in shown if _rating(quality, variant) is not None]
-
-        def data(cost: str) -> list[Datum]:
-            return [_variant_datum(name, plan, quality, variant, cost=cost, formats=formats) for variant in rated]
-
-        charts = (
-            drawn(f"{quality.name}-{axis[:4]}", quality, axis, data(axis), front=True) for axis in (LATENCY, SIZE)
+        data = {axis: list(_plan_data(name, plan, quality, axis)) for axis in (LATENCY, SIZE)}
+        charts = tuple(
+            drawn(f"{quality.name}-{axis[:4]}", quality, axis, found, front=True)
+            for axis, found in data.items()
+            if found
         )
-        panels = (Panel(quality, tuple(charts)),)
     headline, reasons = _plan_verdict(plan)
-    legend = tuple(Key(group, FORMATS.get(kind, kind)) for group, kind in enumerate(formats))
-    return PlanView(name, plan, headline, reasons, panels, legend)
+    legend = tuple(Key(group, FORMATS.get(kind, kind)) for group, kind in enumerate(_formats(plan)))
+    return PlanView(name, plan, headline, reasons, (Panel(quality, charts),) if quality and charts else (), legend)
+
+
+def _made(plan: Plan) -> list[Variant]:
+    return [variant for variant in plan.variants if variant.size_bytes is not None]
+
+
+def _formats(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(variant.format for variant in _made(plan)))
+
+
+def _plan_data(name: str, plan: Plan, quality: Quality, cost: str) -> Iterator[Datum]:
+    """Points of what is known; of one artifact the size is drawn once, whatever runs it."""
+    formats, drawn_files = _formats(plan), set()
+    telling = (plan.chosen, plan.baseline)
+    for variant in sorted(_made(plan), key=lambda one: [one.name != each for each in telling]):
+        value = _rating(quality, variant)
+        x = variant.latency_ms if cost == LATENCY else (variant.size_bytes or 0) / 1e6
+        if value is None or x is None or (cost == SIZE and variant.bundle in drawn_files):
+            continue
+        drawn_files.add(variant.bundle)
+        yield _variant_datum(name, plan, quality, variant, x=x, value=value, group=formats.index(variant.format))
 
 
 def _plan_quality(name: str, variants: Sequence[Variant]) -> Quality | None:
@@ -264,42 +288,36 @@ def _rating(quality: Quality, variant: Variant) -> float | None:
 
 
 def _variant_datum(
-    name: str, plan: Plan, quality: Quality, variant: Variant, *, cost: str, formats: Sequence[str]
+    name: str, plan: Plan, quality: Quality, variant: Variant, *, x: float, value: float, group: int
 ) -> Datum:
-    value = _rating(quality, variant)
-    assert value is not None  # noqa: S101  only rated variants are drawn
-    assert variant.latency_ms is not None and variant.size_bytes is not None  # noqa: S101, PT018  likewise
-    x = variant.size_bytes / 1e6 if cost == SIZE else variant.latency_ms
     mark = "best" if variant.name == plan.chosen else "baseline" if variant.name == plan.baseline else ""
     shown = words.percent(value) if quality.share else f"{value:.4g}"
-    lines = (
-        variant.name,
-        f"{quality.label} {shown}",
-        f"{words.size(variant.size_bytes)}, {words.milliseconds(variant.latency_ms)}",
-        variant.why,
-    )
+    lines = (variant.name, f"{quality.label} {shown}", ", ".join(_needs(variant)), variant.why)
     mark = mark or ("" if variant.fits else "missed")
-    return Datum(
-        f"{name}-{variant.name}", variant.name, formats.index(variant.format), x, value, value, value, lines, mark
-    )
+    return Datum(f"{name}-{variant.name}", variant.name, group, x, value, value, value, lines, mark)
 
 
 def _plan_verdict(plan: Plan) -> tuple[str, str]:
     chosen, base = plan.variant(plan.chosen), plan.variant(plan.baseline)
+    more = "" if plan.finished else " The plan is not finished: the same command goes on with it."
     if chosen is None:
-        return "No variant fits the budget", f"; {len(plan.variants)} were tried."
+        return "No variant fits the budget", f"; {len(plan.variants)} were looked at.{more}"
     parts = _costs(chosen)
-    if base is not None and base.name != chosen.name and _costs(base):
-        parts.append(f"the int8 that one would pick by hand gives {', '.join(_costs(base))}")
-    elif base is not None:
+    if base is not None and base.name == chosen.name:
         parts.append("it is also the int8 that one would pick by hand")
-    return f"{chosen.name} fits best", f": {'; '.join(parts)}." if parts else "."
+    elif base is not None:
+        gives = f" gives {', '.join(_costs(base))}" if _costs(base) else ""
+        parts.append(f"the int8 that one would pick by hand{gives}{'' if base.fits else f' and loses: {base.why}'}")
+    return f"{chosen.name} fits best", f"{': ' * bool(parts)}{'; '.join(parts)}.{more}"
 
 
 def _costs(variant: Variant) -> list[str]:
+    return _needs(variant) + ([] if variant.agreement is None else [f"{words.percent(variant.agreement)} agreement"])
+
+
+def _needs(variant: Variant) -> list[str]:
     found = [] if variant.latency_ms is None else [words.milliseconds(variant.latency_ms)]
-    found += [] if variant.size_bytes is None else [words.size(variant.size_bytes)]
-    return found + ([] if variant.agreement is None else [f"{words.percent(variant.agreement)} agreement"])
+    return found + ([] if variant.size_bytes is None else [words.size(variant.size_bytes)])
 
 
 def shown_name(given: str | None) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from edgekit.bundle import Manifest
 from edgekit.metrics import Metric, points_lost
@@ -170,11 +171,19 @@ def count(number: float) -> str:
     return f"{number:g}"
 
 
-_UNITS = {"_ms": "ms", "_mb": "MB", "_points": "points"}
+def peaks(machine: Mapping[str, Any]) -> str:
+    """What a machine was measured to do at most, from ``machine_peak`` of ``edgekit bench --json``."""
+    found = [f"{rate:.3g}{NBSP}GMAC/s in {dtype}" for dtype, rate in machine.get("gmacs_per_s", {}).items()]
+    if machine.get("gbytes_per_s"):
+        found.append(f"{machine['gbytes_per_s']:.3g}{NBSP}GB/s from memory")
+    return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+
+
+_UNITS = {"ms": "ms", "mb": "MB", "points": "points"}
 
 
 def limit(name: str, value: float) -> str:
-    """A limit of a budget, or what was measured against it: ``latency_ms`` of 20 as ``latency 20 ms``."""
-    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "points" if "drop" in name else "")
-    plain = next((name[: -len(end)] for end in _UNITS if name.endswith(end)), name)
-    return f"{plain} {value:.4g}{NBSP}{unit}".strip()
+    """A limit of a budget: ``latency_ms`` of 20 as ``latency 20 ms``."""
+    axis, _, unit = name.partition("_")
+    shown = "point" if (unit, value) == ("points", 1) else _UNITS.get(unit, unit)
+    return f"{axis} {value:.4g}{NBSP}{shown}".strip()

@@ -105,7 +105,7 @@ def _benched(bundle: Bundle, seconds: float, device: str | None, stages: Stages,
             notes.append(f"The times are those of the conversion: {error.received}.")
             stages.note(notes[-1])
             return None
-    notes.extend(f"Not measured: {line}." for line in found.missing)
+    notes.extend(f"{line[:1].upper()}{line[1:]}." for line in found.notes)
     return found
 
 

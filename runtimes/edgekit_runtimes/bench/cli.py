@@ -96,7 +96,7 @@ def bench(
         _show(measurements)
     for line in (*unknown, *(f"not measured: {line}" for line in skipped)):
         click.echo(line, err=True)
-    _write_json(json_path, _report(measurements, skipped))
+    _write_json(json_path, _report(measurements, skipped, unknown))
     if plot_path is not None:
         from edgekit_runtimes.bench.plot import write_plot
 
@@ -104,8 +104,10 @@ def bench(
     _judge([(one.target.name, one.machine) for one in measurements], [one.uneven for one in measurements if one.uneven])
 
 
-def _report(measurements: list[Measurement], skipped: list[str]) -> dict[str, Any]:
-    report = {"measurements": [one.to_dict() for one in measurements], "not_measured": skipped}
+def _report(measurements: list[Measurement], skipped: list[str], unknown: list[str]) -> dict[str, Any]:
+    report: dict[str, Any] = {"measurements": [one.to_dict() for one in measurements], "not_measured": skipped}
+    if unknown:
+        report["no_roofline"] = unknown
     if rooflines := [one.roofline for one in measurements if one.roofline is not None]:
         from edgekit_runtimes.bench.roofline.peak import together
 

@@ -21,7 +21,8 @@ from edgekit.isolate import EngineProcess
 from edgekit_runtimes.doctor import models
 from edgekit_runtimes.doctor.board import JETSON, Board
 from edgekit_runtimes.doctor.host import Problem
-from edgekit_runtimes.engines import nvidia_faults
+from edgekit_runtimes.engines.nvidia_faults import wrong_build
+from edgekit_runtimes.engines.providers import NVIDIA
 
 WORKS, NOT_INSTALLED, FAILS = "works", "not installed", "fails"
 TOLERANCE = 1e-2
@@ -175,9 +176,9 @@ def _reinstall(name: str) -> str:
 def gpu_problems(states: Sequence[EngineState], board: Board) -> list[Problem]:
     """Name a Jetson whose ONNX Runtime was built without its GPU."""
     found = {state.name.partition(":")[2] for state in states if state.name.startswith("onnxruntime:")}
-    if board.kind != JETSON or not found or found & set(nvidia_faults.PROVIDERS):
+    if board.kind != JETSON or not found or found & set(NVIDIA):
         return []
-    wrong, mend = nvidia_faults.wrong_build(jetson=True)
+    wrong, mend = wrong_build(jetson=True)
     what = "ONNX Runtime here was built without CUDA, and this is a Jetson"
     return [
         Problem(

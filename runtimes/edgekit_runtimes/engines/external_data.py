@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from edgekit.errors import ModelRefused
 from edgekit_runtimes.engines.common import artifact_size
+from edgekit_runtimes.engines.protobuf import BYTES, Damaged, extents
 
 _Window = tuple[int, int]
 
@@ -32,10 +33,6 @@ _TENSOR_NAME, _ENTRY_KEY, _ENTRY_VALUE = 8, 1, 2
 _MAX_DEPTH = 64
 
 
-class _Damaged(ValueError):
-    """Not a protocol buffer of a model."""
-
-
 def check_external_data(path: Path) -> None:
     """Refuse a model whose external data lies outside its folder, is a link, is missing or too short.
 
@@ -49,7 +46,7 @@ def check_external_data(path: Path) -> None:
         try:
             for name, entries in _external_tensors(data, "model", (0, len(data)), 0):
                 _check_entry(path, name, entries)
-        except _Damaged as error:
+        except Damaged as error:
             raise ModelRefused(
                 f"{path} ({len(data)} bytes) is damaged: {error}",
                 expected="a whole .onnx file",
@@ -69,7 +66,7 @@ def external_files(path: Path) -> list[Path]:
 def _external_tensors(data: mmap.mmap, kind: str, window: _Window, depth: int) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield name and external data entries of every tensor that has any."""
     if depth > _MAX_DEPTH:
-        raise _Damaged("graphs nested too deeply")
+        raise Damaged("graphs nested too deeply")
     name, entries = "", {}
     for field, inner in _fields(data, window):
         way = _WAYS[kind].get(field)
@@ -95,34 +92,7 @@ def _text(data: mmap.mmap, window: _Window) -> str:
 
 def _fields(data: mmap.mmap, window: _Window) -> Iterator[tuple[int, _Window]]:
     """Yield number and extent of each length-delimited field of a message."""
-    at, end = window
-    while at < end:
-        key, at = _varint(data, at, end)
-        wire = key & 7
-        if wire == 2:
-            size, at = _varint(data, at, end)
-            if at + size > end:
-                raise _Damaged("a field reaches past the end")
-            yield key >> 3, (at, at + size)
-            at += size
-        elif wire == 0:
-            _, at = _varint(data, at, end)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise _Damaged(f"wire type {wire}")
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _Damaged("a number does not end")
+    return ((number, (start, end)) for number, wire, start, end in extents(data, *window) if wire == BYTES)
 
 
 def _check_entry(path: Path, name: str, entries: dict[str, str]) -> None:

@@ -12,9 +12,6 @@ from importlib.metadata import distributions
 from edgekit.errors import EnvironmentFault
 from edgekit_runtimes.engines.nvidia import is_jetson, library_in
 
-PROVIDERS = ("cuda", "tensorrt")
-"""Short names of the providers that stand on NVIDIA's libraries."""
-
 _BUILDS = re.compile(r"onnxruntime(-(gpu|openvino|qnn|directml|migraphx|rocm|training|cann|silicon))?")
 _JETSON_WHEEL = (
     "pip uninstall -y onnxruntime && pip install --index-url INDEX onnxruntime-gpu, where INDEX is NVIDIA's package "

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.engine import Array
+from edgekit_runtimes.engines.protobuf import BYTES, VARINT, Damaged, extents, varint
 
 FLOAT, UINT8, INT8, UINT16, INT16, INT32, FLOAT16 = 1, 2, 3, 4, 5, 6, 10
 """Element types of ONNX."""
@@ -30,16 +31,10 @@ _DTYPES = {
     11: "<f8",
     **dict.fromkeys((17, 18), "i1"),
 }
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _EXTERNAL = 1
 
 Field = tuple[int, int, "int | bytes"]
 """Number, wire type and value."""
-
-
-class Damaged(ValueError):
-    """Not a protocol buffer of a model."""
 
 
 @dataclass
@@ -86,7 +81,7 @@ class Node:
         """Return the NodeProto."""
         parts = [*((1, name) for name in self.inputs), *((2, name) for name in self.outputs)]
         parts += [(3, self.name), (4, self.kind)]
-        return packed([*((number, _BYTES, text.encode()) for number, text in parts), *self.rest])
+        return packed([*((number, BYTES, text.encode()) for number, text in parts), *self.rest])
 
 
 class Graph:
@@ -136,13 +131,13 @@ class Graph:
         """Return the model as a file holds it."""
         graph = packed(
             [
-                *((1, _BYTES, node.written()) for node in self.nodes),
-                *((5, _BYTES, tensor) for tensor in self.tensors.values()),
-                *((number, _BYTES, value) for number, value in self.values),
+                *((1, BYTES, node.written()) for node in self.nodes),
+                *((5, BYTES, tensor) for tensor in self.tensors.values()),
+                *((number, BYTES, value) for number, value in self.values),
                 *self._rest,
             ]
         )
-        return packed([*self.model, (7, _BYTES, graph)])
+        return packed([*self.model, (7, BYTES, graph)])
 
     def names(self, number: int) -> list[str]:
         """Return the names of the inputs (11) or outputs (12)."""
@@ -164,9 +159,9 @@ class Graph:
     def store(self, name: str, array: Array) -> None:
         """Add an initializer, or replace it."""
         kind = next(number for number, dtype in _DTYPES.items() if np.dtype(dtype) == array.dtype)
-        dims: list[Field] = [(1, _VARINT, size) for size in array.shape]
+        dims: list[Field] = [(1, VARINT, size) for size in array.shape]
         data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-        self.tensors[name] = packed([*dims, (2, _VARINT, kind), (8, _BYTES, name.encode()), (9, _BYTES, data)])
+        self.tensors[name] = packed([*dims, (2, VARINT, kind), (8, BYTES, name.encode()), (9, BYTES, data)])
 
     def retype(self, name: str, kind: int) -> None:
         """Change the element type of an input, output or tensor in between, where it is described."""
@@ -181,23 +176,8 @@ class Graph:
 
 def fields(data: bytes) -> Iterator[Field]:
     """Yield number, wire type and value of each field of a message. Raises Damaged."""
-    at, end = 0, len(data)
-    while at < end:
-        key, at = _varint(data, at)
-        wire = key & 7
-        if wire == _VARINT:
-            number, at = _varint(data, at)
-            yield key >> 3, wire, number
-            continue
-        size = _FIXED_SIZES.get(wire, 0)
-        if wire == _BYTES:
-            size, at = _varint(data, at)
-        elif not size:
-            raise Damaged(f"wire type {wire}")
-        if at + size > end:
-            raise Damaged("a field reaches past the end")
-        yield key >> 3, wire, data[at : at + size]
-        at += size
+    for number, wire, start, end in extents(data, 0, len(data)):
+        yield number, wire, varint(data, start, end)[0] if wire == VARINT else data[start:end]
 
 
 def packed(items: Iterable[Field]) -> bytes:
@@ -208,22 +188,10 @@ def packed(items: Iterable[Field]) -> bytes:
         if isinstance(value, int):
             parts += _written_varint(value)
             continue
-        if wire == _BYTES:
+        if wire == BYTES:
             parts += _written_varint(len(value))
         parts += value
     return bytes(parts)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data) and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise Damaged("a number does not end")
 
 
 def _written_varint(value: int) -> bytes:
@@ -252,7 +220,7 @@ def _replaced(message: bytes, way: tuple[int, ...], number: int) -> bytes:
         if found != way[0]:
             items.append((found, wire, value))
         elif len(way) == 1:
-            items.append((found, _VARINT, number))
+            items.append((found, VARINT, number))
         elif isinstance(value, bytes):
             items.append((found, wire, _replaced(value, way[1:], number)))
     return packed(items)
@@ -302,10 +270,10 @@ def _numbers(wire: int, value: int | bytes) -> list[int]:
     """Whole numbers, one by one or packed."""
     if isinstance(value, int):
         return [value]
-    if wire != _BYTES:
+    if wire != BYTES:
         raise Damaged(f"wire type {wire} for whole numbers")
     numbers, at = [], 0
     while at < len(value):
-        number, at = _varint(value, at)
+        number, at = varint(value, at, len(value))
         numbers.append(number)
     return numbers

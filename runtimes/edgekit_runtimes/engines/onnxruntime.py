@@ -7,14 +7,12 @@ import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
 from edgekit.errors import EnvironmentFault, ModelRefused
-from edgekit_runtimes.engines import nvidia, nvidia_faults, tensorrt
-from edgekit_runtimes.engines.building import announced
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_load,
@@ -25,8 +23,11 @@ from edgekit_runtimes.engines.common import (
 )
 from edgekit_runtimes.engines.external_data import check_external_data
 from edgekit_runtimes.engines.io_quantization import parse_io_quantization
-from edgekit_runtimes.engines.providers import CPU, PROVIDERS, Provider, check_placement, placement
+from edgekit_runtimes.engines.providers import CPU, NVIDIA, PROVIDERS, Provider, check_placement, placement
 from edgekit_runtimes.engines.saturation import X64_QUANT_PRECISION, int8_saturates
+
+if TYPE_CHECKING:
+    from edgekit_runtimes.engines.tensorrt import Build
 
 _ERRORS_ONLY = 3
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -78,7 +79,7 @@ class OnnxRuntimeEngine(Engine):
         self.path = path
         self._library = _library()
         self.x64_quant_precision = int8_saturates(self._library) if x64_quant_precision is None else x64_quant_precision
-        self._build: tensorrt.Build | None = None
+        self._build: Build | None = None
         self._session: Any = self._open(asked, thread_count(threads))
         self.provider = asked.name
         self.nodes = None if asked.name == CPU else placement(self._session)
@@ -107,9 +108,11 @@ class OnnxRuntimeEngine(Engine):
     def _open(self, asked: Provider, threads: int) -> Any:
         available = self._library.get_available_providers()
         asked.check(available)
-        if asked.short in nvidia_faults.PROVIDERS:
+        if asked.short in NVIDIA:
             _preload(self._library)
         if asked.short == "tensorrt":
+            from edgekit_runtimes.engines import tensorrt  # a board that runs on its processor needs none of it
+
             self._build = tensorrt.prepare(self.path, self.version, asked.device or "0")
         chain = asked.chain(threads, available, self._build.options if self._build else None)
         options = self._options(threads)
@@ -142,18 +145,22 @@ class OnnxRuntimeEngine(Engine):
         """Say that an engine is built, where one will be."""
         if self._build is None or self._build.built:
             return nullcontext()
+        from edgekit_runtimes.engines.building import announced
+
         precision = self._build.precision
         return announced(f"the {precision} TensorRT engine of {self.path.name}", str(self._build.folder))
 
     def _cannot_run_on(self, asked: Provider, said: str, received: str | None = None) -> EnvironmentFault:
         """Return the error for a provider that does not run the model."""
         received = received or f"{asked.name} cannot run {self.path.name} here"
-        if asked.short not in nvidia_faults.PROVIDERS:
+        if asked.short not in NVIDIA:
             return EnvironmentFault(
                 f"{received}: {said}" if said else received,
                 expected="a provider whose libraries and device are there",
                 remedy=f"install what {asked.name} needs; edgekit doctor tries every provider",
             )
+        from edgekit_runtimes.engines import nvidia, nvidia_faults
+
         folder = Path(self._library.__file__).parent / "capi"
         missing = nvidia.missing_libraries(folder, asked.short) if nvidia.library_in(said) is None else ()
         return nvidia_faults.fault(asked.short, received, " ".join([*missing, said]) if missing else said)

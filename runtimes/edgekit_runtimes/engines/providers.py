@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EnvironmentFault, UsageError
-from edgekit_runtimes.engines import nvidia_faults
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
@@ -28,6 +27,8 @@ PROVIDERS = {
     "dml": "DmlExecutionProvider",
 }
 """Short name -> ONNX Runtime's name."""
+NVIDIA = ("cuda", "tensorrt")
+"""Short names of those that stand on NVIDIA's libraries."""
 
 _SHORT = {full: short for short, full in PROVIDERS.items()}
 _INDEX = (r"\d+", "the number of a device, e.g. 0")
@@ -93,7 +94,9 @@ class Provider:
             if package
             else "install a build of ONNX Runtime that has it, or ask for another provider"
         )
-        if self.short in nvidia_faults.PROVIDERS:
+        if self.short in NVIDIA:
+            from edgekit_runtimes.engines import nvidia_faults
+
             wrong, remedy = nvidia_faults.wrong_build()
         received = f"ONNX Runtime here has no {self.name}"
         raise EnvironmentFault(

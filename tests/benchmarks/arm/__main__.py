@@ -23,10 +23,10 @@ from tests.benchmarks.arm.machines import ENCODED, ENGINES, EVER, Machine, machi
 from tests.benchmarks.arm.models import MODELS, Model, items_of, made
 from tests.benchmarks.arm.report import HERE, Row
 from tests.benchmarks.arm.startup import Startup, traced
+from tests.benchmarks.document import rewrite
 from tests.benchmarks.quality import ROOT
 
 DOCUMENT = ROOT / "docs" / "device.md"
-START, END = "<!-- arm:start -->", "<!-- arm:end -->"
 RECIPES = ("int8", "fp32", "dynamic-int8", "fp16", "int8-int16")
 """What is worth most comes first."""
 
@@ -115,17 +115,12 @@ def write(
     titles = {machine.name: machine.title for machine in everyone}
     inputs = {model.title: differences(model, everyone) for model in models}
     parts = [
-        START,
         report.answers_table(rows, titles),
         report.summary(rows),
         report.inputs_table(inputs, titles),
         report.startup_table(starts),
-        END,
     ]
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(before + "\n\n".join(parts) + after, encoding="utf-8")
-    print(f"wrote the tables of {DOCUMENT.name}")
+    rewrite(DOCUMENT, "arm", *parts)
 
 
 def differences(model: Model, everyone: Sequence[Machine]) -> dict[str, tuple[float, float]]:

@@ -12,7 +12,7 @@ from edgekit.engine import Array
 from tests.benchmarks.arm.answers import SERVICE
 from tests.benchmarks.arm.models import INPUTS
 from tests.benchmarks.arm.startup import Startup
-from tests.benchmarks.bench import table
+from tests.benchmarks.document import table
 
 ALIKE = 0.99
 """Share of inputs that an int8 artifact has to answer alike on all machines."""

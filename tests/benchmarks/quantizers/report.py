@@ -11,13 +11,12 @@ from typing import Any
 
 from edgekit.metrics import Metric
 from edgekit.parity import Parity
-from tests.benchmarks.bench import table
+from tests.benchmarks.document import rewrite, table
 from tests.benchmarks.quantizers.jobs import FEW, FORMATS, MANY, SOME, Job
 from tests.benchmarks.quantizers.networks import NETWORKS
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 FULL = README.parent / "tests" / "benchmarks" / "quantizers.md"
-START, END = "<!-- quantizers:start -->", "<!-- quantizers:end -->"
 Result = dict[str, Any]
 Results = Sequence[tuple[Job, Result]]
 
@@ -62,10 +61,7 @@ def write(results: Results) -> None:
     ]
     parts += [f"## {title}\n\n{text}\n" for title, text in sections]
     FULL.write_text("\n".join(parts), encoding="utf-8")
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{START}\n\n{short(results)}\n\n{END}{after}", encoding="utf-8")
+    rewrite(README, "quantizers", short(results))
 
 
 def _machine() -> str:

@@ -6,7 +6,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgekit_converters.inspection import inspect_artifact
 from edgekit_converters.inspection.costs import Flow, Step, account, eight_bit, folded, tensor_bytes
@@ -183,3 +185,16 @@ def control_flow(tmp_path: Path) -> Path:
     path = tmp_path / "if.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+def test_a_node_that_gives_nothing(tmp_path: Path) -> None:
+    """Operators of other domains may have no outputs."""
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Print", ["y"], [], domain="third.party")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "print", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("third.party", 1)]
+    path = tmp_path / "print.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets), path)
+    found = inspect_artifact(path).resources
+    assert found is not None
+    assert found.traffic_bytes == 3 * 16

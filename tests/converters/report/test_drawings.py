@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,24 @@ def test_the_names_of_near_points_do_not_lie_on_each_other() -> None:
 def test_a_name_without_room_is_left_out_rather_than_drawn_over_another() -> None:
     chart = drawn("c", SHARE, "size, MB", [datum(f"recipe-{n}", 5, 0.9) for n in range(40)])
     assert 0 < sum(dot.label is None for dot in chart.dots) < 40
+
+
+def test_points_of_one_name_at_one_place_have_it_once() -> None:
+    best = replace(datum("second", 5, 0.9), mark="best", name="int8")
+    chart = drawn("c", SHARE, "size, MB", [replace(datum("first", 5, 0.9), name="int8"), best, datum("third", 5, 0.9)])
+    assert {dot.datum.key for dot in chart.dots if dot.label} == {"second", "third"}
+    assert [dot.datum.key for dot in chart.dots] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("places", [[9.9], [0.1], [0.1, 9.9], [10.0, 7.0, 4.0]])
+def test_the_words_at_the_line_of_the_original_are_on_no_point(places: list[float]) -> None:
+    data = [datum(f"d{place}", place, 0.9) for place in places]
+    chart = drawn("c", replace(SHARE, original=0.9), "size, MB", data)
+    assert chart.reference is not None
+    right = chart.reference.label.x
+    left = right - 7.4 * len(chart.reference.text)
+    assert LEFT <= left < right <= RIGHT
+    assert not [dot for dot in chart.dots if left < dot.x < right]
 
 
 def test_the_front_is_what_nothing_beats_in_this_drawing() -> None:

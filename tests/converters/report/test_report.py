@@ -15,6 +15,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,6 +30,10 @@ from edgekit.cli import group
 from edgekit.engine import open_engine
 from edgekit.errors import BundleRefused, DataRefused, EnvironmentFault, InputRefused, UsageError
 from edgekit.tasks import task_for
+from edgekit_converters.plan.budget import Budget
+from edgekit_converters.plan.choose import choose
+from edgekit_converters.plan.store import PlanFile, write_plan
+from edgekit_converters.plan.variants import Piece, Variant
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.report.findings import Case, Findings
 from edgekit_converters.report.page import PAGE, manifest_page, render
@@ -111,6 +116,7 @@ def plain(html: str) -> str:
 def test_the_page_shows_everything_that_was_measured(page: str, bundle: Bundle) -> None:
     text = plain(page)
     assert re.search(r"litert [\d.]+, \d+ threads?", text)
+    assert re.search(r"The measured machine reaches [\d.]+ GMAC/s in fp32", text)
     assert re.search(r"GEMM|Conv", text)
     assert "Error of the outputs from each layer alone" in text
     assert "Not on this page" not in text
@@ -144,6 +150,7 @@ def test_the_bundle_holds_a_page_of_its_manifest(bundle: Bundle) -> None:
     own = bundle.file(PAGE).read_text(encoding="utf-8")
     assert own == manifest_page("tiny.bundle", bundle.manifest)
     assert len(own.encode()) < 60_000
+    assert "What it needs Arena: what is alive at once artifact MACs weights arena traffic fp32 TFLite" in plain(own)
     assert "Not on this page. edgekit report tiny.bundle --data PHOTOS shows them." in plain(own)
     assert "report.html" in (bundle.path / "SHA256SUMS").read_text()
     Bundle(bundle.path)
@@ -244,14 +251,15 @@ def test_roofline_and_resources_are_shown_where_they_are_known(manifest: Manifes
     measurement = {
         "artifact": "net.int8.tflite", "engine": "litert", "engine_version": "2.3.0", "threads": 1, "load_ms": 5.0,
         "latency_ms": latency, "memory_bytes": {"peak": 64_000_000}, "operators": None,
-        "roofline": {"compute_bound_ms": 0.5, "bandwidth_bound_ms": 0.2, "reachable_ms": 0.5, "reached": 0.25},
+        "roofline": {"compute_bound_ms": 0.5, "reachable_ms": 0.5, "reached": 0.25, "limit": "arithmetic"},
     }  # fmt: skip
-    raw = {"measurements": [measurement], "machine_peak": {"gmacs_per_s": {"int8": 120.0}, "gbytes_per_s": 9.5}}
+    peak = {"gmacs_per_s": {"fp32": 40.25, "int8": 120.0}, "gbytes_per_s": 9.5}
+    raw = {"measurements": [measurement], "machine_peak": peak}
     benched = read_bench(json.loads(json.dumps(raw)), "a Pi 5")
     cases = tuple(Case(artifact, benched.timings.get(artifact.file)) for artifact in manifest.artifacts)
     text = plain(render([Findings("net.bundle", manifest, cases, benched)]))
-    assert "The measured machine reaches 120 GMAC/s in int8, and 9.5 GB/s from memory." in text
-    assert "64.00 MB 0.500 ms 25.0 %" in text
+    assert "The measured machine reaches 40.2 GMAC/s in fp32, 120 GMAC/s in int8 and 9.5 GB/s from memory." in text
+    assert "64.00 MB 0.500 ms 25.0 % limited by arithmetic" in text
     assert "latency measured on a Pi 5" in text
 
 
@@ -263,32 +271,35 @@ def test_the_processor_is_named_and_the_machine_is_not(tmp_path: Path) -> None:
     assert socket.gethostname() not in this_machine(tmp_path)
 
 
-def plan_folder(folder: Path, **changes: object) -> Path:
-    """A plan of three variants as `edgekit plan` writes it."""
+def plan_folder(folder: Path, *, finished: bool = True, budget: Budget | None = None) -> Path:
+    """A plan of four variants, chosen among and written by the code of `edgekit plan`."""
 
-    def variant(name: str, latency: float | None, agreement: float | None, **more: object) -> dict[str, object]:
-        return {
-            "name": name, "format": "tflite", "recipe": "int8", "engine": "litert", "threads": 2,
-            "resolution": [224, 224], "bundle": f"variants/{name}", "artifact": f"{name}.tflite",
-            "latency_ms": latency, "size_bytes": None if latency is None else 4_000_000, "memory_bytes": 50_000_000,
-            "agreement": agreement, "metric": None, "drop_points": None, "fits": False, "misses": [], "front": False,
-            "why": "", "error": None, **more,
-        }  # fmt: skip
+    def variant(recipe: str, latency: float | None, agreement: float | None, **more: Any) -> Variant:
+        made = f"variants/{recipe}"
+        size = {"fp32": 16_000_000}.get(recipe, 4_000_000)
+        known = {"bundle": made, "artifact": f"{recipe}.tflite", "size_bytes": size, "memory_bytes": 50_000_000}
+        return Variant(
+            Piece("tflite", recipe, (224, 224)),
+            "litert",
+            2,
+            latency_ms=latency,
+            agreement=agreement,
+            **{**known, **more},
+        )
 
-    misses = [{"axis": "latency_ms", "measured": 14.7, "allowed": 5}]
-    plan = {
-        "schema": 1, "model": "/home/somebody/net.keras", "name": "net", "budget": {"latency_ms": 5, "drop_points": 3},
-        "device": None, "machine": {}, "chosen": "mixed", "baseline": "int8",
-        "variants": [
-            variant("fp32", 14.7, 1.0, misses=misses, why="too slow", front=True),
-            variant("int8", 4.9, 0.95, fits=True, why="what one would pick by hand"),
-            variant("mixed", 4.5, 0.98, fits=True, front=True, why="faster and closer than int8"),
-            variant("int8-int16", None, None, error=f"{EVIL} has no kernel"),
-        ],
-        **changes,
-    }  # fmt: skip
+    variants = (
+        variant("fp32", None, 1.0, memory_bytes=None),
+        variant("int8", 4.9, 0.95),
+        variant("mixed", 4.5, 0.98),
+        variant("int8-int16", None, None, bundle=None, size_bytes=None, error=f"{EVIL} has no kernel"),
+    )
+    limits = budget or Budget(latency_ms=5, size_mb=5, drop_points=3)
+    plan = PlanFile(
+        model="/home/somebody/net.keras", name="net", budget=limits, device=None, machine={},
+        baseline="tflite-int8-224x224/litert/2", finished=finished, variants=variants, choice=choose(variants, limits),
+    )  # fmt: skip
     folder.mkdir(exist_ok=True)
-    (folder / "plan.json").write_text(json.dumps(plan))
+    write_plan(folder, plan)
     return folder
 
 
@@ -296,20 +307,51 @@ def test_a_plan_says_what_won_and_why_the_others_lost(tmp_path: Path) -> None:
     html = write(plan_folder(tmp_path / "plan"), output=tmp_path / "r.html")
     text = plain(html)
     assert (
-        "mixed fits best : 4.50 ms; 4.00 MB; 98.0 % agreement; the int8 that one would pick by hand gives "
-        "4.90 ms, 4.00 MB, 95.0 % agreement." in text
+        "tflite-mixed-224x224/litert/2 fits best : 4.50 ms; 4.00 MB; 98.0 % agreement; the int8 that one would pick by "
+        "hand gives 4.90 ms, 4.00 MB, 95.0 % agreement." in text
     )
-    assert "misses on the front too slow latency 14.7 ms, allowed 5" in text
-    assert "Budget: latency 5 ms, drop 3 points." in text
-    assert "failed" in text
+    assert re.search(
+        r"fp32 tflite, 224 . 224, 2 threads 16.00 MB 100.0 % misses size 16 MB, allowed 5 MB; not measured", text
+    )
+    assert re.search(
+        r"int8 tflite, 224 . 224, 2 threads 4.90 ms 4.00 MB 50.00 MB 95.0 % fits fits, but 1.09x the", text
+    )
+    assert "Budget: latency 5 ms, size 5 MB, drop 3 points." in text
+    assert "failed <script>" in text
     assert EVIL not in html
     assert "/home/somebody" not in html
 
 
+def test_what_was_not_measured_is_drawn_by_its_size(tmp_path: Path) -> None:
+    html = write(plan_folder(tmp_path / "plan"), output=tmp_path / "r.html")
+    latency, size = re.findall(r'<svg class="chart".*?</svg>', html, flags=re.DOTALL)
+    assert "tflite-fp32-224x224" not in latency
+    assert re.search(r'class="dot g0 missed" data-key="p0-tflite-fp32-224x224/litert/2"', size)
+
+
+def test_int8_by_hand_that_does_not_fit_is_said_to_lose(tmp_path: Path) -> None:
+    folder = plan_folder(tmp_path / "plan", budget=Budget(latency_ms=4.6))
+    text = plain(write(folder, output=tmp_path / "r.html"))
+    assert "gives 4.90 ms, 4.00 MB, 95.0 % agreement and loses: latency 4.9 ms, allowed 4.6 ms." in text
+
+
+def test_a_plan_under_way_says_so(tmp_path: Path) -> None:
+    text = plain(write(plan_folder(tmp_path / "plan", finished=False), output=tmp_path / "r.html"))
+    assert "The plan is not finished: the same command goes on with it." in text
+
+
+def test_a_budget_that_nothing_fits(tmp_path: Path) -> None:
+    folder = plan_folder(tmp_path / "plan", budget=Budget(size_mb=1))
+    assert "No variant fits the budget ; 4 were looked at." in plain(write(folder, output=tmp_path / "r.html"))
+
+
 def test_the_chosen_variant_of_a_plan_is_explained_too(bundle: Bundle, tmp_path: Path) -> None:
-    folder = plan_folder(tmp_path / "plan")
+    """Fault: that of the variants is marked degraded where an earlier budget asked for more."""
+    folder = plan_folder(tmp_path / "plan", finished=False)
     shutil.copytree(bundle.path, folder / "variants" / "mixed")
+    shutil.copytree(bundle.path, folder / "chosen.bundle")
     assert "<h2>mixed</h2>" in write(folder, output=tmp_path / "r.html")
+    assert "<h2>chosen.bundle</h2>" in write(plan_folder(folder), output=tmp_path / "r.html")
 
 
 def test_a_plan_cannot_lead_outside(bundle: Bundle, tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def plain(text: str | None) -> str:
         (words.count(300_000_000), "300 M"),
         (words.limit("latency_ms", 20), "latency 20 ms"),
         (words.limit("drop_points", 1.5), "drop 1.5 points"),
+        (words.limit("drop_points", 1), "drop 1 point"),
+        (words.limit("size_mb", 5), "size 5 MB"),
+        (words.peaks({"gmacs_per_s": {"fp32": 40.0, "int8": 99.0}}), "40 GMAC/s in fp32 and 99 GMAC/s in int8"),
+        (words.peaks({"gmacs_per_s": {"fp32": 40.0}}), "40 GMAC/s in fp32"),
         (words.lost(Proportion(90, 100), Proportion(88, 100)), "-2.0 points"),
         (words.lost(Proportion(90, 100), Proportion(90, 100)), "no change"),
         (

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit_runtimes.engines.onnx_file import Damaged, Field, Graph, fields, packed
+from edgekit_runtimes.engines.onnx_file import Field, Graph, fields, packed
+from edgekit_runtimes.engines.protobuf import Damaged
 from tests.runtimes.engines.quantized import network
 
 KINDS = ("float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "int32", "int64")

@@ -58,6 +58,10 @@ def test_a_bare_file_says_that_nothing_is_known(edgekit_command: CommandRunner, 
     assert "a bare file does not say what an inference costs: give the bundle" in done.stderr
     raw = json.loads(done.stdout)
     assert "machine_peak" not in raw
+    assert raw["no_roofline"] == [
+        "ad01_int8.tflite: how far from the limit is not known: a bare file does not say what an inference costs: give "
+        "the bundle"
+    ]
     assert "roofline" not in raw["measurements"][0]
 
 

@@ -1,0 +1,42 @@
+"""The runtime's commands, asked in a child process: converters never import the runtime."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def edgekit(words: Sequence[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run an ``edgekit`` command and keep what it says.
+
+    Args:
+        words: Its verb, arguments and options.
+        timeout: Seconds; ``None`` waits.
+
+    Raises:
+        subprocess.TimeoutExpired: It takes longer.
+    """
+    command = [sys.executable, "-m", "edgekit.cli", *words]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout
+    )
+
+
+def complaint(stderr: str) -> str:
+    """What was received, of a command that failed: without what was expected and the remedy."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return [*(lines or ["it said nothing"]), *errors][-1].partition("; expected ")[0]
+
+
+def processor(root: Path = Path("/")) -> str:
+    """The board or the processor, as the kernel names it; never the machine's own name."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+    return fields.get("Model") or fields.get("model name") or platform.processor() or "unknown processor"
