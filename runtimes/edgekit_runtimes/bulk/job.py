@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from edgekit.bundle import Bundle
+from edgekit.bundle import Bundle, bundle_sha256
 from edgekit.errors import PartialFailure, QualityError, UsageError
 from edgekit.tasks import task_class
-from edgekit_runtimes.bulk.answer import Answerer, Part, Setup, bundle_hash
+from edgekit_runtimes.bulk.answer import Answerer, Part, Setup
 from edgekit_runtimes.bulk.chunk import Chunk, chunks
 from edgekit_runtimes.bulk.ledger import Ledger
 from edgekit_runtimes.bulk.options import Budget, BulkOptions
@@ -55,7 +55,7 @@ class Request:
 
 def setup_for(bundle: Path, **asked: Any) -> Setup:
     """Return the set-up for a bundle; the arguments are fields of `Setup`. Raises BundleRefused."""
-    return Setup(str(bundle), bundle_hash(bundle), **asked)
+    return Setup(str(bundle), bundle_sha256(bundle), **asked)
 
 
 def run(request: Request) -> None:

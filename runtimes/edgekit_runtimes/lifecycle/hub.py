@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.atomic import atomic_folder
-from edgekit.bundle import CHECKSUMS, MANIFEST, Bundle, file_sha256, read_checksums
+from edgekit.bundle import CHECKSUMS, MANIFEST, Bundle, bundle_sha256, file_sha256, read_checksums
 from edgekit.errors import BundleRefused, EdgeKitError, EnvironmentFault, UsageError
 from edgekit_runtimes.lifecycle.card import CARD, MARK, model_card
-from edgekit_runtimes.lifecycle.place import Pushed, bundle_sha256, plain_name
+from edgekit_runtimes.lifecycle.place import Pushed, plain_name
 
 _EXPECTED = "hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:./FOLDER"
 _WRITTEN = "a bundle, as edgekit push writes it"
@@ -124,7 +124,7 @@ def _push_folder(bundle: Bundle, folder: Path, target: str) -> Pushed:
 
 
 def _push_hub(bundle: Bundle, address: HubAddress) -> Pushed:
-    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle)}
+    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle.path)}
     with _talking(address):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.bundle import Bundle
-from edgekit_runtimes.lifecycle.place import bundle_sha256
+from edgekit.bundle import Bundle, bundle_sha256
 from edgekit_runtimes.predictor import load
 from tests.conftest import CommandRunner
 from tests.runtimes.lifecycle.conftest import contents, renamed
@@ -56,7 +55,7 @@ def loaded(env: Environment, logged: dict[str, Any], photos: list[Path]) -> dict
 
 def test_the_flavour_names_the_bundle_and_the_thin_runtime(logged: dict[str, Any], person_bundle: Bundle) -> None:
     flavor = logged["flavors"]["edgekit"]
-    assert flavor["bundle_sha256"] == bundle_sha256(person_bundle)
+    assert flavor["bundle_sha256"] == bundle_sha256(person_bundle.path)
     assert flavor["task"] == "image-classification"
     assert logged["flavors"]["python_function"]["loader_module"] == "edgekit_runtimes.mlflow"
     names = [line.partition("==")[0] for line in logged["requirements"]]
