@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ from edgekit.errors import EnvironmentFault
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_RANDOM_LETTERS = 8
+"""In the name of a temporary file, by `tempfile`."""
 _NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 """A parent that cannot be made: where a file stands in its place, or in a file system of the kernel's."""
 
@@ -41,6 +44,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left of `atomic_file` for ``path``; no other may be writing it."""
+    pattern = f".{glob.escape(path.stem)}.{'?' * _RANDOM_LETTERS}.tmp{glob.escape(path.suffix)}"
+    for left in path.parent.glob(pattern):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager
