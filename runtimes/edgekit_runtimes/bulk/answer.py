@@ -15,8 +15,8 @@ from edgekit.errors import BundleRefused, DataRefused, EdgeKitError, Environment
 from edgekit.tasks.base import Streams
 from edgekit_runtimes.bulk import table
 from edgekit_runtimes.bulk.chunk import Chunk, Entry
+from edgekit_runtimes.bulk.files import said
 from edgekit_runtimes.bulk.inputs import Read, read
-from edgekit_runtimes.engines.common import reason
 from edgekit_runtimes.inputs.item import Item
 from edgekit_runtimes.pipeline import Outcome, Pipeline, answer_group
 from edgekit_runtimes.predictor import Predictor, load
@@ -178,5 +178,5 @@ def guarded(
     except Exception as error:
         if len(group) > 1:
             return [outcome for item in group for outcome in guarded(predictor, engine, [item], pictures=pictures)]
-        said = error.received if isinstance(error, EdgeKitError) else f"{type(error).__name__}: {reason(error)}"
-        return [Outcome(group[0], error=DataRefused(f"{group[0].name}: {said}"))]
+        why = error.received if isinstance(error, EdgeKitError) else f"{type(error).__name__}: {said(error)}"
+        return [Outcome(group[0], error=DataRefused(f"{group[0].name}: {why}"))]
