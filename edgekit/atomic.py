@@ -72,7 +72,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             for item in sorted(temporary.rglob("*")):
-                sync(item)
+                if not item.is_symlink():
+                    sync(item)
             sync(temporary)
             _put_in_place(temporary, path)
             sync(path.parent)
