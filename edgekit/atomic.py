@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ from edgekit.errors import EnvironmentFault
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_RANDOM_LETTERS = 8
+"""In the name of a temporary file, by `tempfile`."""
 _NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 """A parent that cannot be made: where a file stands in its place, or in a file system of the kernel's."""
 
@@ -43,6 +46,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left of `atomic_file` for ``path``; no other may be writing it."""
+    pattern = f".{glob.escape(path.stem)}.{'?' * _RANDOM_LETTERS}.tmp{glob.escape(path.suffix)}"
+    for left in path.parent.glob(pattern):
+        left.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success it replaces ``path``, on failure it is removed.
@@ -62,7 +72,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             for item in sorted(temporary.rglob("*")):
-                sync(item)
+                if not item.is_symlink():
+                    sync(item)
             sync(temporary)
             _put_in_place(temporary, path)
             sync(path.parent)

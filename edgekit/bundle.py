@@ -246,6 +246,15 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bundle_sha256(folder: Path) -> str:
+    """SHA-256 of a bundle's SHA256SUMS, in hexadecimal: two bundles with the same one are the same.
+
+    Raises:
+        BundleRefused: There is no such file.
+    """
+    return file_sha256(_plain_file(folder, CHECKSUMS))
+
+
 def read_checksums(folder: Path) -> dict[str, str]:
     """Return file name -> SHA-256 as listed in SHA256SUMS."""
     path = folder / CHECKSUMS

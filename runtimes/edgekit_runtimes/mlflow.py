@@ -20,10 +20,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.bundle import CHECKSUMS, Bundle, read_checksums
+from edgekit.bundle import CHECKSUMS, Bundle, bundle_sha256, read_checksums
 from edgekit.errors import BundleRefused
 from edgekit_runtimes.lifecycle.card import thin_extras
-from edgekit_runtimes.lifecycle.place import bundle_sha256
 
 if TYPE_CHECKING:
     from edgekit_runtimes.lifecycle.pyfunc import PyFunc
@@ -213,7 +212,7 @@ def bundle_in(folder: Path, model_uri: str) -> Path:
             f"{model_uri} has the flavours {', '.join(sorted(flavors))}",
             expected=f"{FLAVOR_NAME}, as edgekit push or edgekit_runtimes.mlflow.log_model write it",
         )
-    logged, found = flavors[FLAVOR_NAME].get("bundle_sha256"), bundle_sha256(Bundle(folder / DATA, check=False))
+    logged, found = flavors[FLAVOR_NAME].get("bundle_sha256"), bundle_sha256(folder / DATA)
     if logged != found:
         raise BundleRefused(f"{model_uri} holds a bundle {found}", expected=str(logged), remedy="log it again")
     return folder / DATA
@@ -231,7 +230,7 @@ def _flavor(bundle: Bundle) -> dict[str, Any]:
     about = bundle.manifest
     return {
         "data": DATA,
-        "bundle_sha256": bundle_sha256(bundle),
+        "bundle_sha256": bundle_sha256(bundle.path),
         "edgekit_version": about.edgekit_version,
         "schema_version": about.schema_version,
         "model_name": about.name,

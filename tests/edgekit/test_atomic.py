@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import atomic
-from edgekit.atomic import atomic_file, atomic_folder
+from edgekit.atomic import atomic_file, atomic_folder, remove_leftovers
 from edgekit.errors import EnvironmentFault
 
 
@@ -27,6 +27,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_of_one_file_is_removed(tmp_path: Path) -> None:
+    path, other = tmp_path / "a[1].txt", tmp_path / "a[1].b.txt"
+    with atomic_file(path) as temporary, atomic_file(other) as others:
+        remove_leftovers(path)
+        assert not temporary.exists()
+        assert others.exists()
+        temporary.touch()
 
 
 @pytest.mark.parametrize("exchange", [True, False])

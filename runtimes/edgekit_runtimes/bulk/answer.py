@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,13 +10,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from edgekit.binding import BoundEngine
-from edgekit.bundle import CHECKSUMS, read_checksums
+from edgekit.bundle import bundle_sha256
 from edgekit.errors import BundleRefused, DataRefused, EdgeKitError, EnvironmentFault, UsageError
 from edgekit.tasks.base import Streams
 from edgekit_runtimes.bulk import table
 from edgekit_runtimes.bulk.chunk import Chunk, Entry
+from edgekit_runtimes.bulk.files import said
 from edgekit_runtimes.bulk.inputs import Read, read
-from edgekit_runtimes.engines.common import reason
 from edgekit_runtimes.inputs.item import Item
 from edgekit_runtimes.pipeline import Outcome, Pipeline, answer_group
 from edgekit_runtimes.predictor import Predictor, load
@@ -30,7 +29,7 @@ class Setup:
 
     Attributes:
         bundle: Folder of the bundle.
-        bundle_hash: Of the bundle, see `bundle_hash`.
+        bundle_hash: See `edgekit.bundle.bundle_sha256`.
         engine: Name of an engine, where one was asked for.
         recipe: Named precision, where one was asked for.
         options: Options of the task.
@@ -72,12 +71,6 @@ class Part:
     about: str
 
 
-def bundle_hash(folder: Path) -> str:
-    """SHA-256 of a bundle's list of checksums, which stands for all of its files. Raises BundleRefused."""
-    read_checksums(folder)
-    return hashlib.sha256((folder / CHECKSUMS).read_bytes()).hexdigest()
-
-
 class Answerer:
     """Answers chunks with a bundle that is opened once. Use as a context manager, or `close` it.
 
@@ -94,7 +87,7 @@ class Answerer:
     def __init__(self, setup: Setup) -> None:
         from importlib.metadata import version
 
-        if bundle_hash(Path(setup.bundle)) != setup.bundle_hash:
+        if bundle_sha256(Path(setup.bundle)) != setup.bundle_hash:
             raise BundleRefused(f"{setup.bundle} has changed while it was run", remedy="start the run again")
         self.setup = setup
         self._predictor = load(
@@ -185,5 +178,5 @@ def guarded(
     except Exception as error:
         if len(group) > 1:
             return [outcome for item in group for outcome in guarded(predictor, engine, [item], pictures=pictures)]
-        said = error.received if isinstance(error, EdgeKitError) else f"{type(error).__name__}: {reason(error)}"
-        return [Outcome(group[0], error=DataRefused(f"{group[0].name}: {said}"))]
+        why = error.received if isinstance(error, EdgeKitError) else f"{type(error).__name__}: {said(error)}"
+        return [Outcome(group[0], error=DataRefused(f"{group[0].name}: {why}"))]

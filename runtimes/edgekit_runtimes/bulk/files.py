@@ -51,7 +51,7 @@ def read_bytes(path: str) -> bytes:
         with open_binary(path) as stream:
             data: bytes = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise DataRefused(f"{redacted(path)} cannot be read: {_said(error)}", expected="a readable file") from error
+        raise DataRefused(f"{redacted(path)} cannot be read: {said(error)}", expected="a readable file") from error
     if len(data) > MAX_FILE_BYTES:
         raise DataRefused(f"{redacted(path)} has more than {MAX_FILE_BYTES} bytes", expected="a smaller file")
     return data
@@ -69,25 +69,26 @@ def located(uri: str) -> tuple[Any, str]:
     """Return the ``pyarrow.fs`` file system of a URI, and the path in there."""
     match = _URI.fullmatch(uri)
     assert match is not None  # noqa: S101  is_uri
-    filesystem, base = _filesystem(match["root"], match["query"] or "")
-    return filesystem, base.rstrip("/") + match["path"]
+    query = match["query"] or ""
+    filesystem, base, ours = _filesystem(match["root"], query)
+    return filesystem, base.rstrip("/") + match["path"] + ("" if ours else query)
 
 
 @lru_cache(maxsize=64)
-def _filesystem(root: str, query: str) -> tuple[Any, str]:
-    """A file system's client takes longer to make than most files to read."""
+def _filesystem(root: str, query: str) -> tuple[Any, str, bool]:
+    """Client, path and whether the query was options of the client; it takes longer to make than most files to read."""
     from pyarrow import ArrowInvalid, fs
 
     local = root.lower() == "file://"
     try:
         filesystem, base = fs.FileSystem.from_uri(root + "/" * local + query)
     except ArrowInvalid:
-        return _by_fsspec(root)
+        return *_by_fsspec(root), False
     except OSError as error:
         raise EnvironmentFault(
-            f"{redacted(root)} cannot be reached: {_said(error)}", remedy="check the client's credentials and region"
+            f"{redacted(root)} cannot be reached: {said(error)}", remedy="check the client's credentials and region"
         ) from error
-    return filesystem, "" if local else base
+    return filesystem, "" if local else base, True
 
 
 def _by_fsspec(root: str) -> tuple[Any, str]:
@@ -100,7 +101,7 @@ def _by_fsspec(root: str) -> tuple[Any, str]:
         filesystem, base = url_to_fs(root)
     except (ImportError, ValueError) as error:
         raise EnvironmentFault(
-            f"nothing here reads {shown}: {reason(error)}",
+            f"nothing here reads {shown}: {said(error)}",
             expected="s3://, gs://, abfs://, hdfs://, file://, or a scheme of fsspec",
             remedy="pip install fsspec and the client that it names",
         ) from error
@@ -129,7 +130,7 @@ def kind_of(path: str) -> str:
         kind = filesystem.get_file_info(inside).type
     except OSError as error:
         raise EnvironmentFault(
-            f"{redacted(path)} cannot be looked up: {_said(error)}", remedy="check the client's credentials and region"
+            f"{redacted(path)} cannot be looked up: {said(error)}", remedy="check the client's credentials and region"
         ) from error
     return {FileType.File: "file", FileType.Directory: "folder"}.get(kind, "missing")
 
@@ -188,7 +189,7 @@ def _walk_remote(filesystem: Any, folder: str, suffixes: tuple[str, ...]) -> Ite
     try:
         found = sorted(filesystem.get_file_info(FileSelector(folder)), key=lambda info: str(info.base_name))
     except OSError as error:
-        yield DataRefused(f"{folder} cannot be listed: {_said(error)}", expected="a readable folder")
+        yield DataRefused(f"{redacted(folder)} cannot be listed: {said(error)}", expected="a readable folder")
         return
     for info in found:
         if info.type == FileType.Directory:
@@ -205,8 +206,9 @@ def _remote_stamp(info: Any) -> str:
     return f"{info.size}:{info.mtime_ns}"
 
 
-def _said(error: OSError) -> str:
-    return error.strerror or reason(error)
+def said(error: Exception) -> str:
+    """What a library said, in one line, without the passwords of the URIs that it may name."""
+    return redacted(getattr(error, "strerror", None) or reason(error))
 
 
 def suffix_of(path: str) -> str:

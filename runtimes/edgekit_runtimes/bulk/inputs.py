@@ -21,7 +21,6 @@ from edgekit.tasks.base import Takes
 from edgekit.tasks.picture import PictureFile
 from edgekit_runtimes.bulk import files
 from edgekit_runtimes.bulk.chunk import Entry
-from edgekit_runtimes.engines.common import reason
 from edgekit_runtimes.inputs.item import Item, raiser
 from edgekit_runtimes.inputs.uri import redacted
 
@@ -112,7 +111,7 @@ def _loaded(path: str) -> dict[str, Array]:
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise DataRefused(
-            f"{redacted(path)} cannot be read: {reason(error)}", expected=".npz or .npy without pickles"
+            f"{redacted(path)} cannot be read: {files.said(error)}", expected=".npz or .npy without pickles"
         ) from error
 
 
@@ -179,4 +178,4 @@ def _row_group(path: str, group: int, columns: tuple[str, ...], stamp: str) -> A
         with files.open_binary(path) as stream, ParquetFile(stream) as table:
             return table.read_row_group(group, columns=list(columns))
     except (OSError, ArrowException, IndexError) as error:
-        raise DataRefused(f"{redacted(path)} cannot be read: {reason(error)}") from error
+        raise DataRefused(f"{redacted(path)} cannot be read: {files.said(error)}") from error

@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from edgekit.bundle import Bundle
+from edgekit.bundle import Bundle, bundle_sha256
 from edgekit.errors import PartialFailure, QualityError, UsageError
 from edgekit.tasks import task_class
-from edgekit_runtimes.bulk.answer import Answerer, Part, Setup, bundle_hash
+from edgekit_runtimes.bulk.answer import Answerer, Part, Setup
 from edgekit_runtimes.bulk.chunk import Chunk, chunks
 from edgekit_runtimes.bulk.ledger import Ledger
 from edgekit_runtimes.bulk.options import Budget, BulkOptions
@@ -55,7 +55,7 @@ class Request:
 
 def setup_for(bundle: Path, **asked: Any) -> Setup:
     """Return the set-up for a bundle; the arguments are fields of `Setup`. Raises BundleRefused."""
-    return Setup(str(bundle), bundle_hash(bundle), **asked)
+    return Setup(str(bundle), bundle_sha256(bundle), **asked)
 
 
 def run(request: Request) -> None:
@@ -75,19 +75,30 @@ def run(request: Request) -> None:
     size = options.chunk or (SLOW_CHUNK if task_class(spec.task).name == "text-generation" else CHUNK)
     source = Source(spec, request.words, options.column, size)
     job = _job(request.setup, options, size)
-    if options.restart:
-        output.restart()
-    if (about := output.published()) is not None:
-        order = [chunk.digest for chunk in chunks(source.entries(), size)]
-        rows, failed = finished(output, about, job, order)
-        click.echo(f"{output.path}: already has all {rows:,} inputs", err=True)
-    else:
-        with Ledger(output.ledger, output.parts, job, str(output.path)) as ledger:
-            output.begin()
-            rows, failed = _Run(request, source, ledger, budget, job).to_end()
-        click.echo(f"{output.path}: {rows:,} inputs, {failed:,} failed", err=True)
+    output.refuse_foreign()
+    found = None if options.restart or output.ledger.exists() else _already(output, job, source)
+    if found is None:
+        with Ledger(output.ledger, output.parts, job, str(output.path), restart=options.restart) as ledger:
+            output.begin(restart=options.restart)
+            found = _already(output, job, source)
+            if found is not None:  # killed between the two, or by another run meanwhile
+                ledger.remove()
+            else:
+                found = _Run(request, source, ledger, budget, job).to_end()
+                click.echo(f"{output.path}: {found[0]:,} inputs, {found[1]:,} failed", err=True)
+    rows, failed = found
     if failed:
         raise PartialFailure(f"{failed:,} of {rows:,} inputs failed: {output.errors} says why")
+
+
+def _already(output: Output, job: Mapping[str, Any], source: Source) -> tuple[int, int] | None:
+    """Return inputs and failures of a file that is published; ``None`` where there is none."""
+    about = output.published()
+    if about is None:
+        return None
+    rows, failed = finished(output, about, job, [chunk.digest for chunk in chunks(source.entries(), source.size)])
+    click.echo(f"{output.path}: already has all {rows:,} inputs", err=True)
+    return rows, failed
 
 
 def _check(request: Request) -> None:
@@ -137,6 +148,8 @@ class _Run:
             self._answer_all()
             while damaged(ledger, self._order):  # on a disk that lies; what is damaged is answered again
                 self._answer_all()
+            self._within_budget(ended=True)
+            publish(output, ledger, self._order, self._job, self._source.spec)
         except Stopped as stop:
             click.echo(
                 f"stopped by {stop}: {ledger.rows:,} inputs are done and kept in {output.parts}; "
@@ -144,9 +157,7 @@ class _Run:
                 err=True,
             )
             raise click.exceptions.Exit(stop.code) from None
-        self._within_budget(ended=True)
         lines = [ledger.done[chunk] for chunk in self._order]
-        publish(output, ledger, self._order, self._job, self._source.spec)
         return sum(line.rows for line in lines), sum(line.failed for line in lines)
 
     def _answer_all(self) -> None:

@@ -1,12 +1,14 @@
 """The ledger of a run: what it answers with, and which chunks are done.
 
 A chunk is done when its part lies in the folder and then its line stands in ``ledger.jsonl``. Parts are written to a
-temporary sibling, forced to the disk and renamed; lines carry the part's SHA-256. A kill at any moment therefore
-leaves whole parts and, at most, a torn last line, which is cut off: the chunks in flight are answered again, no other.
+temporary sibling, forced to the disk and renamed; lines carry the part's SHA-256 and are forced to the disk too. A kill
+or a power cut at any moment therefore leaves whole parts and, at most, a torn last line, which is cut off: the chunks
+in flight are answered again, no other.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgekit.atomic import atomic_file
 from edgekit.errors import DataRefused, EnvironmentFault, UsageError
@@ -25,6 +27,7 @@ from edgekit_runtimes.bulk.answer import Part
 JOB = "job.json"
 LINES = "ledger.jsonl"
 _SHOWN = 12
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class Ledger:
     Args:
         folder: For ``job.json`` and ``ledger.jsonl``.
         parts: For the parts.
-        job: What results depend on, as JSON; an earlier run must have had the same.
+        job: What results depend on, as JSON; an earlier run that has finished a chunk must have had the same.
         output: What the user calls it, for messages.
+        restart: Forget what an earlier run has finished.
 
     Attributes:
         done: Digest -> line, of this run and those before.
@@ -64,20 +68,19 @@ class Ledger:
         EnvironmentFault: It cannot be written, or another run has it.
     """
 
-    def __init__(self, folder: Path, parts: Path, job: Mapping[str, Any], output: str) -> None:
+    def __init__(
+        self, folder: Path, parts: Path, job: Mapping[str, Any], output: str, *, restart: bool = False
+    ) -> None:
         self.folder, self.parts, self._output = folder, parts, output
         self.done: dict[str, Done] = {}
+        self._file = self._locked()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(folder / LINES, "a+b", buffering=0)  # noqa: SIM115  closed by close()
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            self._lock()
+            self._read(restart=restart)
             self._begin(job)
-            self._read()
             for left in parts.glob(".*.tmp*"):
                 left.unlink(missing_ok=True)
+            if restart:
+                self.forget_others(frozenset())
         except BaseException:
             self._file.close()
             raise
@@ -86,11 +89,6 @@ class Ledger:
     def rows(self) -> int:
         """Number of inputs that are done."""
         return sum(line.rows for line in self.done.values())
-
-    @property
-    def failed(self) -> int:
-        """Number of those without a result."""
-        return sum(line.failed for line in self.done.values())
 
     @property
     def about(self) -> str | None:
@@ -129,10 +127,7 @@ class Ledger:
         with atomic_file(self.part(part.digest)) as temporary:
             temporary.write_bytes(part.data)
         line = Done(part.digest, part.rows, part.failed, hashlib.sha256(part.data).hexdigest(), part.about)
-        try:
-            os.write(self._file.fileno(), json.dumps(asdict(line)).encode() + b"\n")
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._append(json.dumps(asdict(line)).encode() + b"\n")
         self.done[part.digest] = line
 
     def forget_others(self, chunks: frozenset[str]) -> None:
@@ -149,7 +144,12 @@ class Ledger:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let others open it."""
+        """Let others open it. Nothing is left of a run that finished no chunk, so that it can be called otherwise."""
+        if not self.done and not any(self.parts.glob("part-*.parquet")):
+            for name in (JOB, LINES):
+                (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
         self._file.close()
 
     def __enter__(self) -> Ledger:
@@ -158,32 +158,56 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lock(self) -> None:
+    def _locked(self) -> IO[bytes]:
+        """Open the file of lines as the only one; a file that another run has removed meanwhile is not it."""
+        for _ in range(_TRIES):
+            file = self._opened()
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                break
+            except OSError:  # a file system without locks; better unguarded than unusable
+                return file
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.folder / LINES)):
+                    return file
+            file.close()
+        raise EnvironmentFault(
+            f"{self._output} is being written by another run", remedy="wait for its end or choose another output"
+        )
+
+    def _opened(self) -> IO[bytes]:
         try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EnvironmentFault(
-                f"{self._output} is being written by another run", remedy="wait for its end or choose another output"
-            ) from None
-        except OSError:  # a file system without locks; better unguarded than unusable
-            pass
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return open(self.folder / LINES, "a+b", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _append(self, line: bytes) -> None:
+        try:
+            if os.write(self._file.fileno(), line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the next run cuts the torn line off
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _begin(self, job: Mapping[str, Any]) -> None:
         path = self.folder / JOB
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not self.done:
             with atomic_file(path) as temporary:
                 temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
             return
-        except ValueError as error:
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError) as error:
             raise DataRefused(f"{path} is damaged: {error}", remedy="begin again with --restart") from error
         refuse_another(self._output, earlier, job)
 
-    def _read(self) -> None:
+    def _read(self, *, restart: bool) -> None:
         self._file.seek(0)
         whole = 0
-        for line in self._file.read().splitlines(keepends=True):
+        for line in [] if restart else self._file.read().splitlines(keepends=True):
             try:
                 found = Done(**json.loads(line)) if line.endswith(b"\n") else None
             except (ValueError, TypeError):
@@ -194,6 +218,7 @@ class Ledger:
             whole += len(line)
         try:
             os.ftruncate(self._file.fileno(), whole)
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.atomic import atomic_file
+from edgekit.atomic import atomic_file, remove_leftovers
 from edgekit.errors import UsageError
 from edgekit.spec import Spec
 from edgekit_runtimes.bulk import table
-from edgekit_runtimes.bulk.ledger import JOB, LINES, Ledger, refuse_another
+from edgekit_runtimes.bulk.ledger import LINES, Ledger, refuse_another
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,47 +60,37 @@ class Output:
         """The list of what failed."""
         return self.path.with_suffix(".errors.jsonl")
 
-    def restart(self) -> None:
-        """Remove what an earlier run of ours left.
-
-        Raises:
-            UsageError: There is something else of that name.
-        """
-        if self.path.exists():
-            self._refuse_foreign()
-        if self.ledger.exists() and not ((self.ledger / JOB).is_file() or (self.ledger / LINES).is_file()):
-            raise UsageError(f"{self.ledger} is not the ledger of a run", expected="another output")
-        shutil.rmtree(self.ledger, ignore_errors=True)
+    def refuse_foreign(self) -> None:
+        """Raise UsageError when there is something else where results, parts or ledger go."""
         if self.folder:
-            for left in (*self.path.glob("part-*.parquet"), self.path / SUCCESS):
-                left.unlink(missing_ok=True)
+            ours = not self.path.exists() or (
+                self.path.is_dir() and (not any(self.path.iterdir()) or (self.path / _OWN).is_dir())
+            )
         else:
-            self.path.unlink(missing_ok=True)
-        self.errors.unlink(missing_ok=True)
-
-    def begin(self) -> None:
-        """Take back that a folder is complete, until it is again."""
-        if self.folder:
-            (self.path / SUCCESS).unlink(missing_ok=True)
-
-    def published(self) -> Mapping[str, Any] | None:
-        """What a finished file says of its run; ``None`` where there is none, or a run goes on.
-
-        Raises:
-            UsageError: There is something else of that name.
-        """
-        if not self.path.exists():
-            return None
-        self._refuse_foreign()
-        return None if self.folder or self.ledger.exists() else _about_of(self.path)
-
-    def _refuse_foreign(self) -> None:
-        if self.folder:
-            ours = self.path.is_dir() and (not any(self.path.iterdir()) or (self.path / _OWN).is_dir())
-        else:
-            ours = _about_of(self.path) is not None
+            ours = not self.path.exists() or _about_of(self.path) is not None
         if not ours:
             raise UsageError(f"{self.path} exists and is not the output of a run", expected="another output")
+        if self.ledger.is_dir() and any(self.ledger.iterdir()) and not (self.ledger / LINES).is_file():
+            raise UsageError(f"{self.ledger} exists and is not the ledger of a run", expected="another output")
+
+    def begin(self, *, restart: bool) -> None:
+        """Make way, under the ledger's lock: a folder is not complete until it is again.
+
+        Args:
+            restart: Remove what an earlier run has published.
+        """
+        remove_leftovers(self.path)
+        remove_leftovers(self.errors)
+        if self.folder:
+            (self.path / SUCCESS).unlink(missing_ok=True)
+        elif restart:
+            self.path.unlink(missing_ok=True)
+        if restart:
+            self.errors.unlink(missing_ok=True)
+
+    def published(self) -> Mapping[str, Any] | None:
+        """What a finished file says of its run; ``None`` where there is none, and of a folder, which can grow."""
+        return None if self.folder else _about_of(self.path)
 
 
 def _about_of(path: Path) -> Mapping[str, Any] | None:
@@ -192,22 +181,15 @@ def _join(path: Path, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
         flush()
 
 
-def write_errors(output: Output, ledger: Ledger, order: Sequence[str]) -> int:
-    """Write the failures of the chunks that are done as JSON lines, in the order of the inputs; none leaves no file.
-
-    Returns:
-        Their number.
-    """
+def write_errors(output: Output, ledger: Ledger, order: Sequence[str]) -> None:
+    """Write the failures of the chunks that are done as JSON lines, in the order of the inputs; none leaves no file."""
     failing = [chunk for chunk in order if chunk in ledger.done and ledger.done[chunk].failed]
     if not failing:
         output.errors.unlink(missing_ok=True)
-        return 0
-    count = 0
+        return
     with atomic_file(output.errors) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for chunk in failing:
             for row in table.decode(ledger.part(chunk)).to_pylist():
                 if row["status"] == "failed":
                     line = {key: row[key] for key in ("input", "input_sha256", "error")}
                     stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-                    count += 1
-    return count

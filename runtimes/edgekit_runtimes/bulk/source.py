@@ -33,7 +33,6 @@ from edgekit.tasks.picture import PictureTask
 from edgekit.tasks.question_files import SUFFIXES as QUESTION_SUFFIXES
 from edgekit_runtimes.bulk import files
 from edgekit_runtimes.bulk.chunk import Entry
-from edgekit_runtimes.engines.common import reason
 from edgekit_runtimes.inputs.items import items_for
 from edgekit_runtimes.inputs.uri import parse, redacted
 from edgekit_runtimes.inputs.video import VIDEO_SUFFIXES
@@ -126,8 +125,8 @@ class Source:
 
     def _refuse_live(self, word: str) -> None:
         """What has no end has no ledger."""
-        live = self.takes in ("picture", "sound") and not files.is_uri(word) and not os.path.exists(word)
-        if live and parse(word) is not None:
+        live = self.takes in ("picture", "sound") and not os.path.exists(word)
+        if live and (word.lower().startswith(("rtsp://", "rtsps://")) if files.is_uri(word) else parse(word)):
             raise UsageError(
                 f"{redacted(word)} into a Parquet file", expected="files", remedy="write results.jsonl instead"
             )
@@ -144,7 +143,7 @@ class Source:
         for found in files.walk(word, (*_ENDINGS[self.takes], PARQUET)):
             any_found = True
             if isinstance(found, DataRefused):
-                yield Entry("refused", word, found.received)
+                yield Entry("refused", redacted(word), found.received)
             elif not (issubclass(kind, PictureTask) and kind.is_truth(Path(found.path))):
                 yield from self._file(found.path, found.stamp)
         if not any_found:
@@ -163,7 +162,7 @@ class Source:
         try:
             yield from self._expanded(path, stamp)
         except OSError as error:
-            yield Entry("refused", redacted(path), f"{redacted(path)} cannot be read: {reason(error)}", stamp)
+            yield Entry("refused", redacted(path), f"{redacted(path)} cannot be read: {files.said(error)}", stamp)
 
     def _expanded(self, path: str, stamp: str) -> Iterator[Entry]:
         suffix = files.suffix_of(path)
@@ -234,7 +233,7 @@ class Source:
                 columns = self._columns(table.schema_arrow, name)
                 sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
         except (OSError, ArrowException) as error:
-            yield Entry("refused", name, f"{name} cannot be read: {reason(error)}", stamp)
+            yield Entry("refused", name, f"{name} cannot be read: {files.said(error)}", stamp)
             return
         for group, rows in enumerate(sizes):
             for start in range(0, rows, self.size):

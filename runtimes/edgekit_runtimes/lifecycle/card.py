@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edgekit.bundle import Artifact, Bundle
-from edgekit_runtimes.lifecycle.place import bundle_sha256
+from edgekit.bundle import Artifact, Bundle, bundle_sha256
 
 CARD = "README.md"
 MARK = "<!-- Written by edgekit push from manifest.json. Delete this line to keep your own changes. -->"
@@ -108,7 +107,7 @@ def _made(bundle: Bundle) -> list[str]:
     if about.created:
         lines.append(f"at {about.created}")
     degraded = [f"- {_text(a.file)} missed its gate: {_text(a.degraded)}" for a in bundle.artifacts if a.degraded]
-    measured = f"{' '.join(lines)}. SHA-256 of the bundle: `{bundle_sha256(bundle)}`."
+    measured = f"{' '.join(lines)}. SHA-256 of the bundle: `{bundle_sha256(bundle.path)}`."
     return [*degraded, *([""] if degraded else []), measured]
 
 

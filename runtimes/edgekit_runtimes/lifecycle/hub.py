@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.atomic import atomic_folder
-from edgekit.bundle import CHECKSUMS, MANIFEST, Bundle, file_sha256, read_checksums
+from edgekit.bundle import CHECKSUMS, MANIFEST, Bundle, bundle_sha256, file_sha256, read_checksums
 from edgekit.errors import BundleRefused, EdgeKitError, EnvironmentFault, UsageError
+from edgekit_runtimes.inputs.uri import redacted
 from edgekit_runtimes.lifecycle.card import CARD, MARK, model_card
-from edgekit_runtimes.lifecycle.place import Pushed, bundle_sha256, plain_name
+from edgekit_runtimes.lifecycle.place import Pushed, plain_name
 
 _EXPECTED = "hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:./FOLDER"
 _WRITTEN = "a bundle, as edgekit push writes it"
@@ -115,6 +116,7 @@ def _push_folder(bundle: Bundle, folder: Path, target: str) -> Pushed:
     old = folder / CARD
     own = old.read_text(encoding="utf-8") if old.is_file() else MARK
     with atomic_folder(folder) as temporary:
+        _copy_others(folder, temporary, {*names, CARD})
         for name in names:
             shutil.copyfile(bundle.path / name, temporary / name)
         card = model_card(bundle, target) if MARK in own else own
@@ -123,8 +125,23 @@ def _push_folder(bundle: Bundle, folder: Path, target: str) -> Pushed:
     return Pushed(target, size, len(names))
 
 
+def _copy_others(folder: Path, target: Path, new: set[str]) -> None:
+    """Copy what is neither of an older bundle nor of the new one: a licence, the ``.git`` of a clone."""
+    if not folder.is_dir():
+        return
+    older = read_checksums(folder) if (folder / CHECKSUMS).is_file() else {}
+    ours = {*older, CHECKSUMS, *new}
+    for item in folder.iterdir():
+        if item.name in ours:
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.copytree(item, target / item.name, symlinks=True)
+        else:
+            shutil.copy2(item, target / item.name, follow_symlinks=False)
+
+
 def _push_hub(bundle: Bundle, address: HubAddress) -> Pushed:
-    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle)}
+    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle.path)}
     with _talking(address):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -231,4 +248,4 @@ def _refusal(address: HubAddress, error: Exception, errors: Any) -> EdgeKitError
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return redacted((str(error).strip() or type(error).__name__).splitlines()[0])[:200]

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.bundle import Bundle
+from edgekit.bundle import Bundle, bundle_sha256
 from edgekit.errors import EdgeKitError
 from edgekit.spec import TensorSpec
 from edgekit.tasks import task_for
 from edgekit.tasks.base import task_class
-from edgekit_runtimes.lifecycle.place import bundle_sha256
 
 _NOT_IN_A_NAME = re.compile(r"[^\w. /-]")
 
@@ -62,7 +61,7 @@ def tags_of(bundle: Bundle) -> dict[str, str]:
     tags = {
         "edgekit.name": about.name,
         "edgekit.task": bundle.spec.task,
-        "edgekit.bundle_sha256": bundle_sha256(bundle),
+        "edgekit.bundle_sha256": bundle_sha256(bundle.path),
         "edgekit.version": about.edgekit_version,
         "edgekit.created": about.created,
         "edgekit.source": str(about.source.get("file", "")),

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import CHECKSUMS, MAX_MANIFEST_BYTES, Bundle, file_sha256, read_checksums
+from edgekit.bundle import CHECKSUMS, MAX_MANIFEST_BYTES, Bundle, bundle_sha256, file_sha256, read_checksums
 from edgekit.errors import BundleRefused
 from edgekit_runtimes.lifecycle.oci_address import OciAddress, oci_address
 from edgekit_runtimes.lifecycle.oci_client import Registry
-from edgekit_runtimes.lifecycle.place import Pushed, bundle_sha256, plain_name
+from edgekit_runtimes.lifecycle.place import Pushed, plain_name
 
 ARTIFACT_TYPE = "application/vnd.edgekit.bundle.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -58,7 +58,7 @@ def push(bundle: Bundle, target: str, *, plain_http: bool = False) -> Pushed:
     """
     address = oci_address(target)
     registry = Registry(address, plain_http=plain_http)
-    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle)}
+    sums = {**read_checksums(bundle.path), CHECKSUMS: bundle_sha256(bundle.path)}
     layers = {name: _descriptor(bundle.path / name, digest) for name, digest in sums.items()}
     sent = [name for name, layer in layers.items() if registry.upload(bundle.path / name, layer)]
     manifest = _manifest(bundle, list(layers.values()))
@@ -186,7 +186,7 @@ def _manifest(bundle: Bundle, layers: list[dict[str, Any]]) -> dict[str, Any]:
     annotations = {
         _TITLE: about.name,
         "org.opencontainers.image.created": about.created,
-        "vnd.edgekit.bundle.sha256": bundle_sha256(bundle),
+        "vnd.edgekit.bundle.sha256": bundle_sha256(bundle.path),
         "vnd.edgekit.task": bundle.spec.task,
         "vnd.edgekit.recipes": ",".join(dict.fromkeys(artifact.recipe for artifact in bundle.artifacts)),
         "vnd.edgekit.version": about.edgekit_version,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.atomic import atomic_folder
-from edgekit.bundle import CHECKSUMS, MANIFEST, Bundle
+from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import BundleRefused, UsageError
 
 FORMS = "oci://REGISTRY/NAME:TAG, hf:OWNER/NAME, hf:./FOLDER, mlflow:RUN or models:/NAME/VERSION"
@@ -42,11 +41,6 @@ def kind_of(address: str) -> str:
     if address.startswith(_MLFLOW):
         return "mlflow"
     raise UsageError(f"address {address!r}", expected=FORMS)
-
-
-def bundle_sha256(bundle: Bundle) -> str:
-    """SHA-256 of a bundle's SHA256SUMS, in hexadecimal: two bundles with the same one are the same."""
-    return hashlib.sha256((bundle.path / CHECKSUMS).read_bytes()).hexdigest()
 
 
 def plain_name(name: object, address: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgekit.bundle import CHECKSUMS, Bundle, read_checksums
 from edgekit.errors import BundleRefused, EdgeKitError, EnvironmentFault, UsageError
+from edgekit_runtimes.inputs.uri import redacted
 from edgekit_runtimes.lifecycle.place import Pushed, plain_name
 
 _MODEL = "model"
@@ -95,9 +96,11 @@ def _uri(source: str) -> str:
 
 @contextmanager
 def _talking(address: str) -> Iterator[None]:
-    """Keep MLflow's own reports off, and turn what it fails with into this package's errors."""
+    """Keep MLflow's own reports and links off, and turn what it fails with into this package's errors."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Standard output is for the address alone; and the link has the password of MLFLOW_TRACKING_URI in it.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 of them are minutes without a word
     from mlflow.exceptions import MlflowException
 
@@ -109,7 +112,7 @@ def _talking(address: str) -> Iterator[None]:
 
 def _refusal(address: str, error: Exception) -> EdgeKitError:
     code = getattr(error, "error_code", "")
-    text = str(error).strip().splitlines()[0][:300]
+    text = redacted(str(error).strip().splitlines()[0])[:300]
     if code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "not found" in text:
         return BundleRefused(f"{address} is not there: {text}", remedy="check it, and MLFLOW_TRACKING_URI")
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from edgekit.bundle import CHECKSUMS, Bundle, file_sha256, read_checksums
+from edgekit.bundle import CHECKSUMS, Bundle, bundle_sha256, file_sha256, read_checksums
 from edgekit.errors import EnvironmentFault
 from edgekit_runtimes.remote.devices import Device
 from edgekit_runtimes.remote.protocol import CHUNK, VERSION, ConnectionCut, receive, send
@@ -155,7 +155,7 @@ def deploy(bundle: Path, device: Device, told: Told | None = None) -> Sent:
         EnvironmentFault: The board cannot be reached or refuses; the bundle that lay there is unchanged.
     """
     Bundle(bundle)
-    sums = {**read_checksums(bundle), CHECKSUMS: file_sha256(bundle / CHECKSUMS)}
+    sums = {**read_checksums(bundle), CHECKSUMS: bundle_sha256(bundle)}
     files = {digest: bundle / name for name, digest in sums.items()}
     name = bundle.resolve().name
     return _sent(device, files, {"do": "bundle", "name": name, "files": sums}, told)

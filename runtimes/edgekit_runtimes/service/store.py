@@ -10,14 +10,13 @@ A link is replaced by a rename, so that the power may fail at any moment.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from edgekit.atomic import atomic_folder, sync
-from edgekit.bundle import CHECKSUMS, Bundle
+from edgekit.bundle import Bundle, bundle_sha256
 from edgekit.errors import BundleRefused, UsageError
 
 _HASH_LETTERS = 16
@@ -111,4 +110,4 @@ class Store:
 def contents_of(bundle: Path) -> str:
     """Name of a bundle's contents: a hash of its list of checksums. Raises BundleRefused without one."""
     Bundle(bundle, check=False)
-    return hashlib.sha256((bundle / CHECKSUMS).read_bytes()).hexdigest()[:_HASH_LETTERS]
+    return bundle_sha256(bundle)[:_HASH_LETTERS]

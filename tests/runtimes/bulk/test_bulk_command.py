@@ -140,6 +140,44 @@ def test_another_file_of_that_name_is_not_touched(
     assert output.read_bytes() == before
 
 
+def test_a_folder_that_is_no_ledger_is_not_touched(
+    edgekit: Command, keywords: Bundle, inputs: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "results.parquet.parts" / "precious"
+    precious.parent.mkdir()
+    precious.touch()
+    for more in ((), ("--restart",)):
+        assert edgekit("run", keywords.path, inputs, "-o", "results.parquet", *more) == 2
+        assert "results.parquet.parts exists and is not the ledger of a run" in edgekit.err
+    assert [path.name for path in precious.parent.iterdir()] == ["precious"]
+
+
+def test_what_kills_left_is_removed(edgekit: Command, keywords: Bundle, inputs: Path, tmp_path: Path) -> None:
+    output, parts = tmp_path / "results.parquet", tmp_path / "results.parquet.parts"
+    words = ("run", keywords.path, inputs, "-o", output)
+    for left in (".results.abcd_123.tmp.parquet", ".results.errors.abcd_123.tmp.jsonl"):
+        (tmp_path / left).touch()
+    others = tmp_path / ".results.old.abcd_123.tmp.parquet"
+    others.touch()
+    assert edgekit(*words) == 6
+    assert set(tmp_path.iterdir()) == {inputs, output, tmp_path / "results.errors.jsonl", others}
+    before = output.stat()
+    parts.mkdir()
+    (parts / "ledger.jsonl").touch()  # killed after it published, while it removed the ledger
+    assert edgekit(*words) == 6
+    assert "already has all 200 inputs" in edgekit.err
+    assert output.stat().st_ino == before.st_ino
+    assert not parts.exists()
+
+
+def test_words_that_are_wrong_leave_nothing(edgekit: Command, keywords: Bundle, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", one=[[0.0]], other=[[0.0]])
+    for column in ("nope", "neither"):
+        assert edgekit("run", keywords.path, table, "-o", tmp_path / "r.parquet", "--column", column) == 2
+        assert f"no column '{column}'" in edgekit.err
+    assert list(tmp_path.iterdir()) == [table]
+
+
 def test_a_budget_of_failures_ends_the_run_and_what_is_done_is_kept(
     edgekit: Command, keywords: Bundle, inputs: Path, tmp_path: Path
 ) -> None:

@@ -206,6 +206,23 @@ def test_a_folder_needs_no_hub(
     assert hub.branches == {}
 
 
+def test_a_clone_of_a_repository_keeps_what_is_not_of_the_bundle(
+    own_person_bundle: Path, person_bundle: Bundle, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clone"
+    (own_person_bundle / "report.html").write_text("a report")
+    push(renamed(own_person_bundle, "older"), f"hf:{folder}")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (folder / "LICENSE").write_text("mine")
+    (folder / "link").symlink_to("nowhere")
+    push(person_bundle, f"hf:{folder}")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*contents(person_bundle.path), "README.md", ".git", "LICENSE", "link"}
+    assert (folder / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+    assert (folder / "LICENSE").read_text() == "mine"
+
+
 def test_a_folder_with_something_else_is_neither_written_nor_read(person_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_bytes(b"precious")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.bundle import Bundle
-from edgekit_runtimes.lifecycle.place import bundle_sha256
+from edgekit.bundle import Bundle, bundle_sha256
+from edgekit_runtimes.lifecycle.tracking import _refusal
 from edgekit_runtimes.predictor import load
 from tests.conftest import CommandRunner
 from tests.runtimes.lifecycle.conftest import contents, renamed
@@ -56,7 +56,7 @@ def loaded(env: Environment, logged: dict[str, Any], photos: list[Path]) -> dict
 
 def test_the_flavour_names_the_bundle_and_the_thin_runtime(logged: dict[str, Any], person_bundle: Bundle) -> None:
     flavor = logged["flavors"]["edgekit"]
-    assert flavor["bundle_sha256"] == bundle_sha256(person_bundle)
+    assert flavor["bundle_sha256"] == bundle_sha256(person_bundle.path)
     assert flavor["task"] == "image-classification"
     assert logged["flavors"]["python_function"]["loader_module"] == "edgekit_runtimes.mlflow"
     names = [line.partition("==")[0] for line in logged["requirements"]]
@@ -152,7 +152,8 @@ for words in json.loads(sys.argv[2]):
             answers.append([left.code, said.getvalue()])
 # Not the client: that one is gone as soon as it cannot reach MLflow's makers.
 from mlflow.telemetry.utils import is_telemetry_disabled
-print(json.dumps({"answers": answers, "telemetry": not is_telemetry_disabled()}))
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT as no_links
+print(json.dumps({"answers": answers, "telemetry": not is_telemetry_disabled(), "links": not no_links.get()}))
 """
 
 
@@ -210,5 +211,10 @@ def test_an_old_bundle_stays_whatever_is_asked_for(
     for (_, said), (_, text) in zip(found["answers"], expected, strict=True):
         assert text in said
     assert contents(own_person_bundle) == before
-    # MLflow's own reports are off where the command is the caller.
-    assert found["telemetry"] is False
+    # MLflow's own reports, and its links on standard output, are off where the command is the caller.
+    assert found["telemetry"] is found["links"] is False
+
+
+def test_the_password_of_a_tracking_server_is_not_shown() -> None:
+    error = ValueError("API request to http://user:secret@127.0.0.1:1/api/2.0/mlflow/runs/create failed")
+    assert "http://user:***@127.0.0.1:1/api" in str(_refusal("mlflow:", error))
