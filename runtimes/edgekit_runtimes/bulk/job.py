@@ -151,11 +151,8 @@ class _Run:
             self._within_budget(ended=True)
             publish(output, ledger, self._order, self._job, self._source.spec)
         except Stopped as stop:
-            click.echo(
-                f"stopped by {stop}: {ledger.rows:,} inputs are done and kept in {output.parts}; "
-                "the same command goes on from there",
-                err=True,
-            )
+            kept = f"{ledger.rows:,} inputs are done and kept in {output.parts}; the same command goes on from there"
+            click.echo(f"stopped by {stop}: {kept if ledger.rows else 'nothing was done yet'}", err=True)
             raise click.exceptions.Exit(stop.code) from None
         lines = [ledger.done[chunk] for chunk in self._order]
         return sum(line.rows for line in lines), sum(line.failed for line in lines)

@@ -14,13 +14,19 @@ from edgekit.errors import UsageError
 
 _BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<percent>%?)")
 _OPTIONS = (
-    click.option("--workers", type=click.IntRange(min=1), help="Processes, or Ray actors, into a .parquet."),
-    click.option("--ray", metavar="ADDRESS", help="Ray cluster for a .parquet: auto, local, or its address."),
-    click.option("--gpus", type=click.FloatRange(min=0), help="GPUs, or a share of one, for each Ray actor."),
-    click.option("--column", help="Column of a Parquet SOURCE with the inputs."),
-    click.option("--chunk", type=click.IntRange(min=2), help="Inputs that a kill may lose: 512; 8 for generated text."),
-    click.option("--max-failures", metavar="N|P%", help="End a run into a .parquet with 4 beyond so many failures."),
-    click.option("--restart", is_flag=True, help="Begin a .parquet again instead of going on."),
+    click.option("--workers", type=click.IntRange(min=1), help="For a .parquet: processes, or Ray actors."),
+    click.option("--ray", metavar="ADDRESS", help="For a .parquet: on a Ray cluster: auto, local or HOST:PORT."),
+    click.option("--gpus", type=click.FloatRange(min=0), help="For each Ray actor: GPUs, or a share of one."),
+    click.option("--column", help="Of an INPUT that ends in .parquet: the column with the inputs."),
+    click.option(
+        "--chunk",
+        type=click.IntRange(min=2),
+        help="For a .parquet: inputs that are kept, or lost by a kill, together: 512; 8 for generated text.",
+    ),
+    click.option(
+        "--max-failures", metavar="N|P%", help="For a .parquet: end with exit code 4 when more inputs have failed."
+    ),
+    click.option("--restart", is_flag=True, help="For a .parquet: begin again instead of going on."),
 )
 
 

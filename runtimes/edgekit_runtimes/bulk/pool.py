@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
+from typing import ParamSpec, TypeVar
 
 from edgekit.errors import ModelRefused
 from edgekit_runtimes.bulk import table
@@ -24,6 +25,8 @@ from edgekit_runtimes.bulk.recover import one_by_one
 _IN_FLIGHT = 2
 """Chunks begun for each process: one that it works on and one that waits."""
 _opened: list[Answerer] = []
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def answered(setup: Setup, chunks: Iterator[Chunk], workers: int) -> Generator[Part, None, None]:
@@ -191,8 +194,19 @@ class _Single:
         _end(self._executor)
 
 
+class _Executor(ProcessPoolExecutor):
+    """Its processes, which the first `submit` starts, take no Ctrl-C from the beginning on."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _executor(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    return _Executor(workers, mp_context=get_context("spawn"), initializer=_begin)
 
 
 def _end(executor: ProcessPoolExecutor) -> None:

@@ -256,6 +256,10 @@ class Source:
                 expected="the one with the inputs",
                 remedy=f"--column {schema.names[0]}",
             )
+        if self.column not in (None, *wanted):
+            raise UsageError(
+                f"--column {self.column} for {name}", expected=f"none: the bundle names {', '.join(wanted)}"
+            )
         if missing := [column for column in wanted if column not in schema.names]:
             raise UsageError(f"{name} has no column {missing[0]!r}", expected=f"one of {', '.join(schema.names[:30])}")
         return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from edgekit.bundle import Bundle
 from edgekit_runtimes.bulk import table
 from edgekit_runtimes.bulk.chunk import Chunk
 from edgekit_runtimes.bulk.job import setup_for
-from edgekit_runtimes.bulk.pool import Isolated
+from edgekit_runtimes.bulk.pool import Isolated, _end, _executor
 from edgekit_runtimes.bulk.source import Source
 from tests.runtimes.bulk.conftest import KEYWORDS, KILL_SELF, write_arrays
 
@@ -30,3 +31,13 @@ def test_an_isolated_answerer_survives_what_kills_its_process(
     assert (good.rows, good.failed) == (4, 0)
     statuses = [row["status"] for row in table.decode(bad.data).to_pylist()]
     assert statuses == ["ok", "failed", "ok", "ok"]
+
+
+def test_ctrl_c_does_not_reach_a_process_that_is_just_starting() -> None:
+    executor = _executor(1)
+    try:
+        there = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
+    finally:
+        _end(executor)
+    assert signal.SIGINT in there
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

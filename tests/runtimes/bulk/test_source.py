@@ -179,6 +179,14 @@ def test_a_table_without_the_column_is_refused(tmp_path: Path) -> None:
         loaded(TEXT, table, column="x")
 
 
+def test_a_column_for_a_bundle_that_names_its_own_is_refused(tmp_path: Path) -> None:
+    two = Spec("tensors", (TensorSpec("a", (1, 1)), TensorSpec("b", (1, 1))), (TensorSpec("y", (1, 1)),))
+    table = write_table(tmp_path / "t.parquet", a=[[0.0]], b=[[0.0]], x=[[0.0]])
+    assert len(loaded(two, table)) == 1
+    with pytest.raises(UsageError, match=r"--column x for .*t\.parquet; expected none: the bundle names a, b"):
+        loaded(two, table, column="x")
+
+
 def test_texts_of_files_and_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n\ntwo\n")
     (tmp_path / "b.jsonl").write_text('{"text": "x", "text_pair": "y"}\n{"no": 1}\n')
