@@ -112,9 +112,10 @@ def plan(source: str, output: Path, plot: bool, as_json: bool, **options: Any) -
 
 def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     """Everything that can be refused before a framework is imported."""
+    from edgekit_converters.benching import check_device
     from edgekit_converters.plan.budget import parse_budget
     from edgekit_converters.plan.measuring import Target as Where
-    from edgekit_converters.plan.measuring import available_cores, check_device, default_threads, usable_engines
+    from edgekit_converters.plan.measuring import available_cores, default_threads, usable_engines
     from edgekit_converters.plan.planner import Job
 
     take = options.pop

@@ -1,21 +1,15 @@
-"""Measuring with ``edgekit bench``, in child processes, here or on a board."""
+"""Where a plan measures: machine, engines, numbers of threads."""
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from edgekit.engine import BUILT_IN, engine_class, engine_names
-from edgekit.errors import EnvironmentFault, UsageError
+from edgekit.errors import EnvironmentFault
+from edgekit_converters.report.timing import this_machine
 
-EMULATED = "emulated:"
 _BOARD_THREADS = (1, 2, 4)
 
 
@@ -38,35 +32,8 @@ class Target:
     @property
     def identity(self) -> str:
         """What a time belongs to, beside the artifact: machine and seconds."""
-        machine = f"on {self.device}" if self.device else f"{platform.machine()} {_processor()} {os.cpu_count()}"
+        machine = f"on {self.device}" if self.device else f"{this_machine()}, {os.cpu_count()} cores"
         return f"{machine}, {self.seconds:g} s"
-
-
-class NotMeasured(Exception):
-    """Why ``edgekit bench`` has no times for a variant: the text is for people."""
-
-
-def check_device(name: str) -> None:
-    """Refuse a board that cannot be measured on, before anything is converted.
-
-    Raises:
-        UsageError: An emulated board, or an unknown one.
-    """
-    if name.startswith(EMULATED):
-        raise UsageError(
-            f"--on {name}: an emulated processor's time and memory say nothing of the board's",
-            expected="a board that edgekit device knows, or no --on",
-            remedy="plan here, then see with `edgekit verify FOLDER/chosen.bundle "
-            f"--on {name}` whether the answers are the same there",
-        )
-    known = _edgekit(["device", "list"])
-    names = [line.split("  ")[0] for line in known.stdout.splitlines()]
-    if known.returncode == 0 and name not in names:
-        raise UsageError(
-            f"no device named {name}",
-            expected=f"one of: {', '.join(names) or 'none'}",
-            remedy="edgekit device add NAME USER@HOST",
-        )
 
 
 def usable_engines(asked: Sequence[str], device: str | None) -> tuple[str, ...]:
@@ -104,52 +71,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def bench(
-    bundle: Path, recipe: str, engine: str | None, threads: Sequence[int] | None, target: Target
-) -> list[dict[str, Any]]:
-    """Measure a bundle's artifact once.
-
-    Args:
-        bundle: With one artifact.
-        recipe: The artifact's: one that missed its gate is measured only by name.
-        engine: Name of the engine; ``None`` takes the format's own.
-        threads: A row each; ``None`` is one row with the engine's own number.
-        target: Where.
-
-    Returns:
-        The measurements as ``edgekit bench --json`` writes them.
-
-    Raises:
-        NotMeasured: The engine is missing there or refuses the file, or the machine was throttled.
-    """
-    words = ["bench", str(bundle), "--recipe", recipe, "--seconds", f"{target.seconds:g}", "--json", "-"]
-    words += ["--engine", engine] if engine else []
-    words += ["--threads", ",".join(map(str, threads))] if threads else []
-    words += ["--on", target.device] if target.device else []
-    done = _edgekit(words)
-    try:
-        rows: list[dict[str, Any]] = json.loads(done.stdout)["measurements"]
-    except (ValueError, KeyError, TypeError):
-        raise NotMeasured(_reason(done.stderr, done.returncode).replace(f"{bundle}{os.sep}", "")) from None
-    throttled = [row["invalid"] for row in rows if not row["valid"]]
-    if throttled:
-        raise NotMeasured(f"the machine was throttled: {'; '.join(throttled[0])}")
-    return rows
-
-
-def _edgekit(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgekit.cli", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-
-
-def _reason(stderr: str, code: int) -> str:
-    """What was received, without what was expected and the remedy."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    said = errors or lines or ["it said nothing"]
-    return f"not measured: {said[-1].partition('; expected ')[0]} (edgekit bench ended with {code})"
-
-
 def _is_installed(name: str) -> bool:
     from importlib.util import find_spec
 
@@ -161,11 +82,3 @@ def _is_installed(name: str) -> bool:
     except EnvironmentFault:
         return False
     return True
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -10,10 +10,11 @@ from typing import Any
 
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
+from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
 from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
-from edgekit_converters.plan.measuring import NotMeasured, Target, bench, engines_for
+from edgekit_converters.plan.measuring import Target, engines_for
 from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
 from edgekit_converters.plan.store import Ledger, PlanFile, check_folder, earlier_machine, write_plan
 from edgekit_converters.plan.variants import ORDER, Piece, Size, Variant, smaller_sides, unpromising
@@ -259,7 +260,7 @@ class Planner:
         threads = self._ledger.threads(f"{engine} | {self._job.target.identity}")
         if threads is None:
             try:
-                row = bench(self._made[piece].path, piece.recipe, None, None, self._job.target)[0]
+                row = self._bench(piece)[0]
             except NotMeasured as reason:
                 self._stages.note(f"int8 by hand: {reason}")
                 return
@@ -297,11 +298,21 @@ class Planner:
             for miss in missed(variant, self._job.budget)
         )
 
+    def _bench(self, piece: Piece, engine: str | None = None, threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+        target = self._job.target
+        return bench(
+            self._made[piece].path,
+            piece.recipe,
+            engine=engine,
+            threads=threads,
+            seconds=target.seconds,
+            device=target.device,
+        )
+
     def _measure(self, group: Sequence[Variant]) -> None:
         first = group[0]
-        bundle = self._made[first.piece].path
         try:
-            rows = bench(bundle, first.piece.recipe, first.engine, [v.threads for v in group], self._job.target)
+            rows = self._bench(first.piece, first.engine, [variant.threads for variant in group])
         except NotMeasured as reason:
             for variant in group:
                 self._rows[variant.name] = replace(variant, error=None if variant.rounds else str(reason))
