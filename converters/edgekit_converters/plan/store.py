@@ -116,8 +116,7 @@ def held(folder: Path) -> Iterator[None]:
     """Make the folder, keep other plans out of it, and remove what one that was killed left half written.
 
     Raises:
-        UsageError: Another plan is at work in it.
-        EnvironmentFault: It cannot be made.
+        EnvironmentFault: It cannot be made, or another plan is at work in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,9 +127,11 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(
+            raise EnvironmentFault(
                 f"-o {folder}: another plan is at work in it", remedy="wait until it is done, or name another folder"
             ) from error
+        except OSError:  # a file system without locks; better unguarded than unusable
+            pass
         for left in (*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*")):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield

@@ -229,7 +229,7 @@ def test_two_plans_do_not_work_in_one_folder(planned: Path, plan: Plan, plan_wor
     before = read(folder)
     with held(folder):
         code, _, said = plan(*plan_words, "--budget", "size=1B", "-o", folder)
-    assert code == 2
+    assert code == 5
     assert "another plan is at work in it" in said
     assert read(folder) == before
 
