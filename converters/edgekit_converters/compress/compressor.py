@@ -110,7 +110,9 @@ class _Compression:
         self._refuse_output()
         if request.steps or tune is not None:  # nothing is learned in vain that cannot be written at the end
             with stages.stage("try to export it"):
-                self.network.save(scratch / f"trial{self.network.suffix}")
+                trial = scratch / f"trial{self.network.suffix}"
+                self.network.save(trial)
+                open_source(trial).close()
         self.data: Prepared = prepare(replace(conversion, recipes=("fp32",)), source, self.task, stages, scratch)
         self.scratch = scratch
         self.steps: list[Step] = []
