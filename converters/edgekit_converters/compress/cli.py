@@ -133,12 +133,14 @@ def _show(record: Record) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edgekit_converters.compress.record import in_millions
+
     table = Table("step", "million MACs", "million parameters", "agreement", "relative L2", "metric", "seconds")
     for step in record.steps:
         table.add_row(
             step.kind,
-            f"{step.macs / 1e6:.1f}",
-            f"{step.parameters / 1e6:.2f}",
+            in_millions(step.macs),
+            in_millions(step.parameters),
             "" if step.agreement is None else f"{100 * step.agreement:.1f} %",
             "" if step.relative_l2 is None else f"{step.relative_l2:.3f}",
             "" if step.metric is None else f"{step.metric:.4g}",
@@ -148,5 +150,5 @@ def _show(record: Record) -> None:
     if not console.is_terminal:
         console = Console(width=140)  # a log has no width: do not cut columns
     console.print(table)
-    before, after = record.macs
-    console.print(f"{before / 1e6:.1f} → {after / 1e6:.1f} million MACs ({100 * after / before:.0f} %), {record.goal}")
+    (before, after), goal = record.macs, record.goal
+    console.print(f"{in_millions(before)} → {in_millions(after)} million MACs ({100 * after / before:.0f} %), {goal}")

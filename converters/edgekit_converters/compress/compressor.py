@@ -14,12 +14,14 @@ from edgekit.bundle import file_sha256
 from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import INTEGER_COSINE, Gate, Parity, ParityMeter
 from edgekit.tasks import Task, task_for
+from edgekit_converters.benching import check_device
 from edgekit_converters.compress.goals import Aim, aim_for
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.networks import network_of
-from edgekit_converters.compress.record import RECORD, Record, Step, measured_step
+from edgekit_converters.compress.record import RECORD, Record, Step, in_millions, measured_step
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.samples import Samples
+from edgekit_converters.compress.training import Tune, training_function
 from edgekit_converters.convert import option_files, tool_versions
 from edgekit_converters.measure import meter_samples
 from edgekit_converters.prepare import HELD_OUT_EVERY, Prepared, prepare
@@ -68,24 +70,36 @@ def compress(request: CompressRequest, reporter: Reporter | None = None) -> tupl
         EdgeKitError: With the documented exit code; what was at the output is unchanged.
     """
     stages = Stages(reporter or Silent())
+    tune = _checked(request)
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        with stages.stage("open the model"):
+            source = open_source(request.conversion.model, request.conversion.source)
+        with source:
+            return _Compression(request, source, stages, Path(scratch), tune).run(), stages
+
+
+def _checked(request: CompressRequest) -> Tune | None:
+    """Refuse what can be refused before a model is opened, and import the user's training function."""
     if request.conversion.calibration is None:
         raise DataRefused(
             "no --data",
             expected="unlabelled inputs to recover on, like those that the model will see",
             remedy="pass --data with a few hundred photos or more; labels are not needed",
         )
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-        with stages.stage("open the model"):
-            source = open_source(request.conversion.model, request.conversion.source)
-        with source:
-            return _Compression(request, source, stages, Path(scratch)).run(), stages
+    if request.conversion.output.is_dir():
+        raise UsageError(f"-o {request.conversion.output}: a folder", expected="a file")
+    if request.device is not None:
+        check_device(request.device)
+    return None if request.train is None else training_function(request.train)
 
 
 class _Compression:
     """One compression."""
 
-    def __init__(self, request: CompressRequest, source: Source, stages: Stages, scratch: Path) -> None:
-        self.request, self.source, self.stages = request, source, stages
+    def __init__(
+        self, request: CompressRequest, source: Source, stages: Stages, scratch: Path, tune: Tune | None
+    ) -> None:
+        self.request, self.source, self.stages, self.tune = request, source, stages, tune
         conversion = request.conversion
         folder = scratch / "spec"
         folder.mkdir()
@@ -94,11 +108,15 @@ class _Compression:
         with stages.stage("find the channels"):
             self.network: Network = network_of(source, round_to=request.round_to, decides=self.task.decides)
         self._refuse_output()
+        if request.steps or tune is not None:  # nothing is learned in vain that cannot be written at the end
+            with stages.stage("try to export it"):
+                trial = scratch / f"trial{self.network.suffix}"
+                self.network.save(trial)
+                open_source(trial).close()
         self.data: Prepared = prepare(replace(conversion, recipes=("fp32",)), source, self.task, stages, scratch)
         self.scratch = scratch
         self.steps: list[Step] = []
         self.interrupted = False
-        self._started = time.monotonic()
 
     def _refuse_output(self) -> None:
         output, suffix = self.request.conversion.output, self.network.suffix
@@ -117,8 +135,8 @@ class _Compression:
         self.watched = Samples(store, spec, range(0, len(store), HELD_OUT_EVERY))
         aim = aim_for(self.request, self.network, self.learned, stages=self.stages, scratch=self.scratch)
         self._rounds(aim)
-        if self.request.train is not None and not self.interrupted:
-            self._train(self.request.train)
+        if self.tune is not None and not self.interrupted:
+            self._train(self.tune)
         return self._publish(before, aim)
 
     def _rounds(self, aim: Aim) -> None:
@@ -165,21 +183,27 @@ class _Compression:
         self.network.restore(weights)
         self._note("recover", start, steps=count, loss=round(best, 5))
 
-    def _train(self, function: str) -> None:
-        start = time.perf_counter()
-        with self.stages.stage(f"train quantization-aware with {function}"):
-            self.network.train(function, self.request.train_steps)
+    def _train(self, tune: Tune) -> None:
+        start, before = time.perf_counter(), self.network.snapshot()
+        try:
+            with self.stages.stage(f"train quantization-aware with {self.request.train}"):
+                self.network.train(tune, self.request.train_steps)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.network.restore(before)
+            self.stages.note(f"interrupted: the network is kept as it was before {self.request.train}")
+            return
         self._note("train-quantized", start, steps=self.request.train_steps)
 
     def _note(self, kind: str, start: float, **more: object) -> None:
         """Measure parity and remember the step."""
-        self.parity = self._measured(kind)
+        self.parity = self._measured()
         sizes = self.network.macs, self.network.parameters
         step = measured_step(kind, sizes, self.parity, time.perf_counter() - start, **more)
         self.steps.append(step)
         self.stages.note(_in_words(step, self.parity))
 
-    def _measured(self, kind: str) -> Parity:
+    def _measured(self) -> Parity:
         meter = ParityMeter(self.task.scorer())
         with self.stages.stage("against the original", len(self.data.evaluation)):
             meter_samples(meter, self.stages.each(self.data.evaluation), self.network)
@@ -256,7 +280,7 @@ def _learning_shares(rounds: int) -> Iterator[float]:
 
 
 def _in_words(step: Step, parity: Parity) -> str:
-    parts = [f"{step.kind}: {step.macs / 1e6:.1f} million MACs, {step.parameters / 1e6:.2f} million parameters"]
+    parts = [f"{step.kind}: {in_millions(step.macs)} million MACs, {in_millions(step.parameters)} million parameters"]
     if parity.agreement is not None:
         parts.append(f"{parity.agreement.name} {100 * parity.agreement.value:.1f} %")
     if parity.metric is not None:

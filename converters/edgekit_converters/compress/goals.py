@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgekit.errors import EnvironmentFault, QualityError
+from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.compress.choice import Measure
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.request import WEIGHT_BYTES, CompressRequest
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.progress import Silent, Stages
-from edgekit_converters.runtime import complaint, edgekit
+from edgekit_converters.sources import SourceOptions
 
 _TRIALS = 4
 _SMALLEST = 0.1
@@ -133,7 +132,7 @@ class _Latencies:
             asked,
             model=model,
             output=bundle,
-            source=replace(asked.source, weights=None),
+            source=SourceOptions(),  # the exported program has its shapes and its weights in it
             targets=asked.targets[:1],
             recipes=asked.recipes[:1],
             effort="low",
@@ -144,17 +143,9 @@ class _Latencies:
         return bundle
 
     def _bench(self, bundle: Path) -> float:
-        words = ["bench", str(bundle), "--json", "-", "--threads", str(self._request.threads)]
-        if self._request.device is not None:
-            words += ["--on", self._request.device]
-        done = edgekit(words)
-        if done.returncode != 0:
-            raise EnvironmentFault(
-                f"edgekit bench: {complaint(done.stderr)}", expected="a measurement of the pruned model"
-            )
-        return median_latency(json.loads(done.stdout))
-
-
-def median_latency(report: dict[str, Any]) -> float:
-    """Median milliseconds of the only measurement of ``edgekit bench --json``."""
-    return float(report["measurements"][0]["latency_ms"]["p50"])
+        asked = self._request
+        try:
+            (row,) = bench(bundle, asked.conversion.recipes[0], threads=[asked.threads], device=asked.device)
+        except NotMeasured as reason:
+            raise EnvironmentFault(str(reason), expected="a measurement of the pruned model") from None
+        return float(row["latency_ms"]["p50"])

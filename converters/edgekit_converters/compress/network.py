@@ -9,10 +9,9 @@ from pathlib import Path
 from edgekit.engine import Array, Feeds
 from edgekit_converters.compress.choice import Measure
 from edgekit_converters.compress.samples import Samples
+from edgekit_converters.compress.training import Tune
 
 BATCH = 32
-
-
 Progress = Callable[[int], float]
 """Number of a step, from 1, to how much of the learning is over once it is done, 0..1."""
 
@@ -86,7 +85,7 @@ class Network(ABC):
         """Answer; input and output names are the original's."""
 
     @abstractmethod
-    def train(self, function: str, steps: int) -> None:
+    def train(self, tune: Tune, steps: int) -> None:
         """Let a function of the user's train the network while it computes as its int8 artifact will."""
 
     @abstractmethod

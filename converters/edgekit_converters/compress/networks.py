@@ -26,7 +26,8 @@ def network_of(source: Source, *, round_to: int, decides: str | None) -> Network
 
         return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides)
     raise ModelRefused(
-        f"{source.name} is a {source.framework} model",
-        expected="a PyTorch model as module:factory with --weights, or from Hugging Face",
-        remedy="compress the model that it was exported from",
+        f"channels of {source.name}, of the kind {source.framework}, cannot be removed",
+        expected="a PyTorch model: module:factory with --weights, or one from Hugging Face",
+        remedy="name the PyTorch model that it was exported from; for what was trained in another framework see what "
+        "edgekit plan finds among quantized recipes and smaller inputs",
     )

@@ -95,6 +95,11 @@ class Record:
             temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def in_millions(count: int) -> str:
+    """For people: ``300.8``, or ``0.0472`` of a network that is very small."""
+    return f"{count / 1e6:,.1f}" if count >= 1e7 else f"{count / 1e6:.3g}"
+
+
 def measured_step(kind: str, sizes: tuple[int, int], parity: Parity, seconds: float, **more: Any) -> Step:
     """A step with its parity."""
     worst = parity.worst.relative_l2

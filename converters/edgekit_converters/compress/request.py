@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,11 +54,12 @@ class CompressRequest:
             raise UsageError(f"--target-macs {self.target:g}", expected="a share between 0 and 1, e.g. 0.7")
         if self.target <= 0:
             raise UsageError(f"--target-{self.goal} {self.target:g}", expected="more than 0")
-        for name, value in (("--steps", self.steps), ("--train-steps", self.train_steps)):
+        for name, value in (("--steps", self.steps), ("--train-steps", self.train_steps), ("--seed", self.seed)):
             if value < 0:
                 raise UsageError(f"{name} {value}", expected="0 or more")
-        for name, number in (("--rounds", self.rounds), ("--round-to", self.round_to), ("--minutes", self.minutes)):
-            if number is not None and number <= 0:
+        counts = {"--rounds": self.rounds, "--round-to": self.round_to, "--threads": self.threads}
+        for name, number in {**counts, "--minutes": self.minutes, "--rate": self.rate}.items():
+            if number is not None and not 0 < number < math.inf:
                 raise UsageError(f"{name} {number:g}", expected="more than 0")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -54,8 +53,7 @@ class Distance:
         def keep(name: str, _: Any, __: Any, given: torch.Tensor) -> None:
             features[name] = given
 
-        with ExitStack() as stack:
-            stack.enter_context(hooked(model, self._layers, keep))
+        with hooked(model, self._layers, keep):
             return model(*tensors), features
 
 

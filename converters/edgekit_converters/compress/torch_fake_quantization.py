@@ -15,46 +15,35 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from edgekit.errors import InputRefused, ModelRefused, UsageError
-from edgekit_converters.references import load_reference
-from edgekit_converters.sources._files import first_line
+from edgekit.errors import ModelRefused
+from edgekit_converters.compress.training import Tune
 from edgekit_converters.targets.quiet import quiet
 
-SIGNATURE = "tune(model, steps): model a torch.nn.Module, steps an int; it trains the model in place"
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-def train_quantized(model: nn.Module, function: str, steps: int, examples: tuple[torch.Tensor, ...]) -> None:
+def train_quantized(model: nn.Module, tune: Tune, steps: int, examples: tuple[torch.Tensor, ...]) -> None:
     """Call the user's training function on the fake-quantized network.
 
     Args:
         model: Trained in place; in evaluation mode before and after.
-        function: ``module:function``.
-        steps: What the function is told.
+        tune: The function.
+        steps: What it is told.
         examples: A small batch, to try the result on.
 
     Raises:
-        UsageError: It is not callable.
-        InputRefused: It cannot be imported, or failed.
+        InputRefused: The function failed.
         ModelRefused: The network gives NaN afterwards.
     """
-    tune = load_reference(function)
-    if not callable(tune):
-        raise UsageError(f"--train {function}: a {type(tune).__name__}", expected=SIGNATURE)
-    with fake_quantized(model):
-        try:
+    try:
+        with fake_quantized(model):
             tune(model, steps)
-        except Exception as error:
-            raise InputRefused(
-                f"--train {function} failed: {type(error).__name__}: {first_line(error)}",
-                expected=SIGNATURE,
-                remedy="run it on the float model to see the whole error",
-            ) from error
-    model.eval()
+    finally:
+        model.eval()
     with torch.no_grad():
         answers = model(*examples)
     if any(answer.is_floating_point() and bool(torch.isnan(answer).any()) for answer in answers):
-        raise ModelRefused(f"the model gives NaN after --train {function}", expected="a smaller learning rate")
+        raise ModelRefused("the model gives NaN after --train", expected="a smaller learning rate")
 
 
 @contextmanager

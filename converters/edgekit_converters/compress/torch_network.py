@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from edgekit_converters.compress.torch_channels import Channels, ChannelSet, lay
 from edgekit_converters.compress.torch_distillation import Distance, Tensors
 from edgekit_converters.compress.torch_repair import repair
 from edgekit_converters.compress.torch_statistics import gather, saliency
+from edgekit_converters.compress.training import Tune
 from edgekit_converters.sources._files import first_line
 from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.pytorch import PyTorchSource
@@ -188,28 +190,30 @@ class TorchNetwork(Network):
             for tensor, answer in zip(self._source.outputs, answers, strict=True)
         }
 
-    def train(self, function: str, steps: int) -> None:
+    def train(self, tune: Tune, steps: int) -> None:
         """See :class:`Network`."""
         from edgekit_converters.compress.torch_fake_quantization import train_quantized
 
-        train_quantized(self.model, function, steps, self._examples)
+        train_quantized(self.model, tune, steps, self._examples)
 
     def save(self, path: Path) -> None:
         """See :class:`Network`."""
         plain = copy.deepcopy(self.model).to(memory_format=torch.contiguous_format)
         source = self._source
         model = _named(plain, [item.name for item in source.inputs], [item.name for item in source.outputs])
-        shapes = self._source.dynamic_shapes()
-        examples = self._source.examples(2 if shapes else 1)
+        shapes = source.dynamic_shapes()
+        examples = source.examples(2 if shapes else 1)
+        written = io.BytesIO()
         try:
             program = torch.export.export(model, examples, dynamic_shapes=None if shapes is None else shapes[0])
-            torch.export.save(program, path)
+            torch.export.save(program, written)
         except Exception as error:
             raise ModelRefused(
                 f"{self._source.name}: torch.export cannot trace the pruned module: {type(error).__name__}: "
                 f"{first_line(error)}",
                 expected="a module that torch.export takes",
             ) from error
+        path.write_bytes(written.getbuffer())  # a full disk is none of torch's errors
 
 
 def _named(model: nn.Module, inputs: Sequence[str], outputs: Sequence[str]) -> nn.Module:

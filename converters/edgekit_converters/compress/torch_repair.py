@@ -93,11 +93,15 @@ class Fit:
         module.bias = nn.Parameter(bias.to(module.weight.dtype))
 
 
-def taps(read: torch.Tensor, module: nn.Module) -> torch.Tensor:
+def taps(read: torch.Tensor, module: Any) -> torch.Tensor:
     """``[positions, inputs * taps]``: what each output of a layer is a weighted sum of."""
-    if isinstance(module, nn.Linear) or all(size == 1 for size in module.kernel_size):
-        stride = () if isinstance(module, nn.Linear) else module.stride
-        slices = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
-        return rows_of(read[slices] if stride else read, module)
-    columns = functional.unfold(read, module.kernel_size, module.dilation, module.padding, module.stride)
-    return columns.movedim(1, -1).reshape(-1, columns.shape[1])
+    if isinstance(module, nn.Linear):
+        return rows_of(read, module)
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    # Only here does PyTorch keep the padding in numbers where the user said "same".
+    windows = functional.pad(read, module._reversed_padding_repeated_twice, mode)
+    for axis, (size, stride, dilation) in enumerate(
+        zip(module.kernel_size, module.stride, module.dilation, strict=True), 2
+    ):
+        windows = windows.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    return windows.movedim(1, len(module.kernel_size) + 1).reshape(-1, module.weight[0].numel())

@@ -20,6 +20,7 @@ class _Effects:
         self._total: Any = 0
         self._effects: list[torch.Tensor] = []
         self._gradients: list[torch.Tensor] = []
+        self._calls: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def see(self, taken: torch.Tensor, module: nn.Module) -> None:
         rows = rows_of(taken.detach(), module)
@@ -27,8 +28,14 @@ class _Effects:
         self._total = self._total + rows.sum(0)
 
     def feel(self, taken: torch.Tensor, gradient: torch.Tensor, module: nn.Module) -> None:
-        self._effects.append(by_input(taken.detach() * gradient, module))
-        self._gradients.append(by_input(gradient, module))
+        self._calls.append((by_input(taken.detach() * gradient, module), by_input(gradient, module)))
+
+    def end_batch(self) -> None:
+        """Add up the calls of a layer that is used several times, as the head of a detector is for every scale."""
+        effects, gradients = zip(*self._calls, strict=True)
+        self._effects.append(sum(effects))
+        self._gradients.append(sum(gradients))
+        self._calls.clear()
 
     def result(self) -> torch.Tensor:
         return torch.cat(self._effects) - self._total / self._count * torch.cat(self._gradients)
@@ -92,6 +99,8 @@ def gather(
             probe = sum(_probe(output, random) for output in outputs)
             probe.backward()
             model.zero_grad(set_to_none=True)
+            for item in sums.values():
+                item.end_batch()
     return {name: item.result() for name, item in sums.items()}
 
 

@@ -18,6 +18,7 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
 }
 _FIELDS = {"latency": "latency_ms", "size": "size_mb", "memory": "memory_mb", "drop": "drop_points"}
 _EXAMPLES = {"latency": "latency=20ms", "size": "size=5MB", "memory": "memory=150MB", "drop": "drop=1%"}
+_SAID = {"latency_ms": "ms", "size_mb": "MB", "memory_mb": "MB", "drop_points": "points"}
 _FORM = "AXIS=NUMBER UNIT, apart by commas, e.g. latency=20ms,size=5MB,memory=150MB,drop=1%"
 _VALUE = re.compile(r"([0-9.,eE+-]+)\s*(\D*)")
 
@@ -37,6 +38,10 @@ class Budget:
     size_mb: float | None = None
     memory_mb: float | None = None
     drop_points: float | None = None
+
+    def __str__(self) -> str:
+        """For people, e.g. ``latency 20 ms, drop 1 points``."""
+        return ", ".join(f"{key.partition('_')[0]} {value:g} {_SAID[key]}" for key, value in self.to_dict().items())
 
     def to_dict(self) -> dict[str, float]:
         """Return the JSON form: only the axes that are bounded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,9 @@ from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.variants import Miss, Variant
 
 PREFERENCES = ("latency", "drop", "size", "memory")
+"""The axes in the order in which they count where others are equal."""
 _NOISE = math.log(1.05)
-"""Times and memory within about 5 % are taken for equal: so much differs from one measurement to the next."""
+"""Times and memory are compared in steps of 5 %: so much differs from one measurement to the next."""
 _UNITS = {
     "latency": "ms",
     "size": "MB",
@@ -117,8 +119,7 @@ def compared(chosen: Variant, other: Variant) -> list[tuple[str, float]]:
 def better_axes(chosen: Variant, other: Variant) -> tuple[str, ...]:
     """Return the axes on which a variant is better by more than the noise of measuring."""
     mine, theirs = _costs(chosen), _costs(other)
-    axes = ("latency", "drop", "size", "memory")
-    return tuple(axis for axis, one, two in zip(axes, mine, theirs, strict=True) if one < two)
+    return tuple(axis for axis, one, two in zip(PREFERENCES, mine, theirs, strict=True) if one < two)
 
 
 def _costs(variant: Variant) -> Costs:
@@ -195,8 +196,6 @@ def _loosened(miss: Miss) -> str:
 
 def with_rounds(variant: Variant, rounds: Sequence[tuple[float, int | None]]) -> Variant:
     """Return the variant with the medians of its rounds."""
-    import statistics
-
     memory = [found for _, found in rounds if found is not None]
     return replace(
         variant,

@@ -112,9 +112,10 @@ def plan(source: str, output: Path, plot: bool, as_json: bool, **options: Any) -
 
 def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     """Everything that can be refused before a framework is imported."""
+    from edgekit_converters.benching import check_device
     from edgekit_converters.plan.budget import parse_budget
     from edgekit_converters.plan.measuring import Target as Where
-    from edgekit_converters.plan.measuring import available_cores, check_device, default_threads, usable_engines
+    from edgekit_converters.plan.measuring import available_cores, default_threads, usable_engines
     from edgekit_converters.plan.planner import Job
 
     take = options.pop
@@ -124,11 +125,25 @@ def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
         check_device(device)
     threads = _threads(take("threads")) or default_threads(device, available_cores())
     sizes = tuple(_size(word) for word in take("resolutions"))
-    where = Where(device, usable_engines(take("engines"), device), threads, take("seconds"))
+    engines = usable_engines(take("engines"), device)
+    options["to"] = _runnable(options["to"], engines)
+    where = Where(device, engines, threads, take("seconds"))
     rounds, again, vary = take("rounds"), take("again"), not take("own_resolution")
     recipes = take("recipes") or _allowed_recipes(options["calibration"])
     request = _request(source, output, recipes, budget.drop_points, options)
     return Job(request, budget, prefer, where, rounds, sizes, vary, again)
+
+
+def _runnable(formats: tuple[str, ...], engines: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats that some engine runs: of others nothing could be measured."""
+    from edgekit_converters.plan.measuring import engines_for
+
+    found = tuple(name for name in formats if engines_for(name, engines))
+    if not found:
+        raise UsageError(
+            f"--engine {', '.join(engines)} for --to {', '.join(formats)}", expected="an engine that runs it"
+        )
+    return found
 
 
 def _request(source: str, output: Path, recipes: tuple[str, ...], drop: float | None, options: dict[str, Any]) -> Any:
@@ -219,6 +234,6 @@ def _judge(job: Job, found: PlanFile) -> None:
     stale = f"; {output / CHOSEN} is that of an earlier budget" if (output / CHOSEN).exists() else ""
     raise QualityError(
         f"nothing fits the budget{stale}",
-        expected="; ".join(f"{key} at most {value:g}" for key, value in job.budget.to_dict().items()),
+        expected=f"at most {job.budget}",
         remedy="loosen an axis: " + "; ".join(lines) if lines else f"see why in {output / 'plan.json'}",
     )

@@ -12,7 +12,6 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgekit.atomic import atomic_file, atomic_folder
 from edgekit.bundle import MANIFEST, Artifact, Bundle, write_manifest
@@ -28,6 +27,8 @@ from edgekit_converters.plan.variants import Piece, Size
 from edgekit_converters.prepare import Prepared
 from edgekit_converters.progress import Stages
 from edgekit_converters.quantize.recipes import recipe_named
+from edgekit_converters.report.page import PAGE, manifest_page
+from edgekit_converters.report.reproduce import conversion_words
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
 from edgekit_converters.store import SampleStore
@@ -140,14 +141,22 @@ class Maker:
     def _publish(self, piece: Piece, opened: _Opened, artifact: Artifact) -> Bundle:
         """Put one artifact into a bundle with what the task needs."""
         path = self.bundle_of(piece)
-        path.parent.mkdir(exist_ok=True)
         folder = opened.conversion.folder
         artifact = replace(artifact, degraded=quality_gate(piece, self._request.max_drop).failure(artifact.parity))
         with atomic_folder(path) as temporary:
             for file in (*(folder / name for name in opened.files), *folder.glob(f"{artifact.file}*")):
                 shutil.copyfile(file, temporary / file.name)
-            write_manifest(temporary, opened.conversion.manifest(opened.spec, (artifact,)))
+            manifest = opened.conversion.manifest(opened.spec, (artifact,))
+            write_manifest(temporary, replace(manifest, source={**manifest.source, "command": self._command(piece)}))
         return Bundle(path, check=False)
+
+    def _command(self, piece: Piece) -> list[str] | None:
+        """What to type for this artifact alone; no command opens a network at another size than its own."""
+        if piece.resolution is not None:
+            return None
+        return conversion_words(
+            replace(self._request, targets=(piece.format,), recipes=(piece.recipe,), allow_degraded=False)
+        )
 
     def _float(self, piece: Piece) -> FloatArtifact:
         """The float artifact of a format, converted once; a failure is remembered too."""
@@ -273,9 +282,11 @@ def _parity(task: Task, original: Prepared, resized: Prepared) -> Parity:
 
 def copy_as_chosen(bundle: Bundle, target: Path) -> None:
     """Copy a bundle whose artifact meets the budget; it is not marked degraded by what an earlier budget asked for."""
-    artifacts: tuple[Any, ...] = tuple(replace(artifact, degraded=None) for artifact in bundle.artifacts)
+    artifacts = tuple(replace(artifact, degraded=None) for artifact in bundle.artifacts)
+    manifest = replace(bundle.manifest, artifacts=artifacts)
     with atomic_folder(target) as temporary:
         for item in bundle.path.iterdir():
             shutil.copyfile(item, temporary / item.name)
-        write_manifest(temporary, replace(bundle.manifest, artifacts=artifacts))
+        (temporary / PAGE).write_text(manifest_page(target.name, manifest), encoding="utf-8")
+        write_manifest(temporary, manifest)
     Bundle(target)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
+from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
 from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
-from edgekit_converters.plan.measuring import NotMeasured, Target, bench, engines_for
+from edgekit_converters.plan.measuring import Target, engines_for
 from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
-from edgekit_converters.plan.store import CHOSEN, Ledger, PlanFile, check_folder, earlier_machine, write_plan
+from edgekit_converters.plan.store import (
+    CHOSEN,
+    Ledger,
+    PlanFile,
+    check_folder,
+    earlier_machine,
+    held,
+    write_plan,
+)
 from edgekit_converters.plan.variants import ORDER, Piece, Size, Variant, smaller_sides, unpromising
 from edgekit_converters.progress import Stages
 from edgekit_converters.request import Request
@@ -68,15 +78,14 @@ class Planner:
         self._job, self._stages = job, stages
         self._folder = job.request.output
         check_folder(self._folder)
-        (self._folder / PIECES).mkdir(parents=True, exist_ok=True)
+        self._holding = ExitStack()
+        self._held = False
         self._ledger = Ledger(self._folder / PIECES / "measured.json")
-        if job.again:
-            self._ledger.forget()
         self._rows: dict[str, Variant] = {}
         self._made: dict[Piece, Bundle] = {}
         self._keys: dict[Piece, str] = {}
         self._failures: list[EdgeKitError] = []
-        self._machine = earlier_machine(self._folder, job.target.device)
+        self._machine = {} if job.again else earlier_machine(self._folder, job.target.device)
         self._baseline: str | None = None
 
     @property
@@ -88,9 +97,21 @@ class Planner:
         """Do it; the chosen bundle is in place at the end, if anything fits.
 
         Raises:
-            EdgeKitError: The model or the data are refused.
+            EdgeKitError: The model or the data are refused, and nothing is written; or another plan is at work there.
         """
-        self._write(finished=False)
+        with self._holding:
+            if self._folder.is_dir():
+                self._hold()
+            return self._carry_out()
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._holding.enter_context(held(self._folder))
+            self._held = True
+
+    def _carry_out(self) -> PlanFile:
+        if self._job.again:
+            self._ledger.forget()
         with (
             tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
             Maker(self._job.request, self._folder, self._stages, Path(scratch)) as maker,
@@ -99,15 +120,20 @@ class Planner:
         if not self._made and self._failures:
             raise self._failures[0]
         self._measure_all()
-        plan = self._write(finished=True)
+        plan = self._plan(finished=True)
         chosen = plan.choice.chosen
         if chosen is not None:
             copy_as_chosen(self._made[chosen.piece], self._folder / CHOSEN)
+        write_plan(self._folder, plan)
         return plan
 
-    def _write(self, *, finished: bool) -> PlanFile:
+    def _write(self) -> None:
+        self._hold()
+        write_plan(self._folder, self._plan(finished=False))
+
+    def _plan(self, *, finished: bool) -> PlanFile:
         job, variants = self._job, tuple(self._rows.values())
-        plan = PlanFile(
+        return PlanFile(
             model=str(job.request.model),
             name=self._name(),
             budget=job.budget,
@@ -118,8 +144,6 @@ class Planner:
             variants=variants,
             choice=choose(variants, job.budget, job.prefer),
         )
-        write_plan(self._folder, plan)
-        return plan
 
     def _name(self) -> str:
         native = [bundle.manifest.name for piece, bundle in self._made.items() if piece.resolution is None]
@@ -179,6 +203,7 @@ class Planner:
             return
         if bundle is None:
             maker.open(piece.resolution)  # a model or data that are refused end the plan
+            self._write()
             try:
                 bundle = maker.make(piece)
             except EdgeKitError as error:
@@ -191,7 +216,7 @@ class Planner:
         self._keys[piece] = maker.fingerprints.of_piece(piece)
         for variant in self._variants_of(piece, bundle):
             self._rows[variant.name] = variant
-        self._write(finished=False)
+        self._write()
 
     def _unpromising(self, piece: Piece) -> str | None:
         as_float = self._made.get(replace(piece, recipe="fp32"))
@@ -200,11 +225,11 @@ class Planner:
         return unpromising(piece.recipe, size, int8, self._job.budget)
 
     def _leave_out(self, piece: Piece, reason: str) -> None:
-        engines = engines_for(piece.format, self._job.target.engines)
-        engine = engines[0] if engines else _FORMAT_ENGINES[piece.format]
-        variant = Variant(piece, engine, self._job.target.threads[0], error=reason)
+        variant = Variant(
+            piece, engines_for(piece.format, self._job.target.engines)[0], self._job.target.threads[0], error=reason
+        )
         self._rows[variant.name] = variant
-        self._write(finished=False)
+        self._write()
 
     def _variants_of(self, piece: Piece, bundle: Bundle) -> Iterator[Variant]:
         artifact = bundle.artifacts[0]
@@ -258,7 +283,7 @@ class Planner:
         threads = self._ledger.threads(f"{engine} | {self._job.target.identity}")
         if threads is None:
             try:
-                row = bench(self._made[piece].path, piece.recipe, None, None, self._job.target)[0]
+                row = self._bench(piece)[0]
             except NotMeasured as reason:
                 self._stages.note(f"int8 by hand: {reason}")
                 return
@@ -296,11 +321,21 @@ class Planner:
             for miss in missed(variant, self._job.budget)
         )
 
+    def _bench(self, piece: Piece, engine: str | None = None, threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+        target = self._job.target
+        return bench(
+            self._made[piece].path,
+            piece.recipe,
+            engine=engine,
+            threads=threads,
+            seconds=target.seconds,
+            device=target.device,
+        )
+
     def _measure(self, group: Sequence[Variant]) -> None:
         first = group[0]
-        bundle = self._made[first.piece].path
         try:
-            rows = bench(bundle, first.piece.recipe, first.engine, [v.threads for v in group], self._job.target)
+            rows = self._bench(first.piece, first.engine, [variant.threads for variant in group])
         except NotMeasured as reason:
             for variant in group:
                 self._rows[variant.name] = replace(variant, error=None if variant.rounds else str(reason))
@@ -311,7 +346,7 @@ class Planner:
                 self._ledger.add(variant.key or "", row["latency_ms"]["p50"], memory)
                 rounds = (*variant.rounds, (row["latency_ms"]["p50"], memory))
                 self._rows[variant.name] = with_rounds(variant, rounds)
-        self._write(finished=False)
+        self._write()
 
 
 def _machine_of(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgekit.atomic import atomic_file
-from edgekit.errors import UsageError
+from edgekit.errors import EnvironmentFault, UsageError
 from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.choose import Choice
 from edgekit_converters.plan.variants import Variant
@@ -109,6 +112,34 @@ def check_folder(folder: Path) -> None:
         )
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make the folder, keep other plans out of it, and remove what one that was killed left half written.
+
+    Raises:
+        EnvironmentFault: It cannot be made, or another plan is at work in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot make {folder}: {error.strerror}", expected="a folder to write to") from error
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvironmentFault(
+                f"-o {folder}: another plan is at work in it", remedy="wait until it is done, or name another folder"
+            ) from error
+        except OSError:  # a file system without locks; better unguarded than unusable
+            pass
+        for left in (*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*")):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    finally:
+        os.close(handle)
+
+
 def earlier_machine(folder: Path, device: str | None) -> dict[str, Any]:
     """Return the machine's state as an earlier plan in this folder met it; empty where there is none."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
@@ -144,7 +175,8 @@ class Ledger:
     def forget(self) -> None:
         """Measure everything again."""
         self._entries = {}
-        self._write()
+        if self._path.exists():
+            self._write()
 
     def threads(self, key: str) -> int | None:
         """Return the number of threads that an engine takes by itself; ``None`` when it is not known."""

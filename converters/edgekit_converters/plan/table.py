@@ -25,11 +25,8 @@ def plan_table(plan: PlanFile) -> Table:
     from rich.table import Table
 
     where = f" on {plan.device}" if plan.device else ""
-    limits = ", ".join(
-        f"{key.partition('_')[0]} {value:g}{_UNITS[key]}" for key, value in plan.budget.to_dict().items()
-    )
     table = Table(
-        title=f"{plan.name}{where}, within {limits} ({CHOSEN} chosen, {FRONT} on the Pareto front)",
+        title=f"{plan.name}{where}, within {plan.budget} ({CHOSEN} chosen, {FRONT} on the Pareto front)",
         title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1),
     )  # fmt: skip
     table.add_column("")
@@ -64,9 +61,6 @@ def verdict_lines(plan: PlanFile) -> list[str]:
     better = better_axes(chosen, by_hand)
     lines.append(f"better on {', '.join(better)}" if better else "better on no axis beyond the noise of measuring")
     return lines
-
-
-_UNITS = {"latency_ms": " ms", "size_mb": " MB", "memory_mb": " MB", "drop_points": " points"}
 
 
 def _shown(plan: PlanFile) -> list[Variant]:

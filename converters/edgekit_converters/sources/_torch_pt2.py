@@ -36,6 +36,7 @@ ARITHMETIC = (
 )
 OPERATOR = re.compile(
     rf"torch\.ops\.(?!load_library|import_module|loaded_libraries){NAME}\.{NAME}(\.{NAME})?"
+    r"|torch\.ops\.aten\.__(and|or|xor|lshift|rshift)__\.(Tensor|Scalar)"
     rf"|_operator\.({ARITHMETIC.replace(' ', '|')})|math\.[a-z]\w*|torch\.(sym_\w+|_sym_\w+)"
 )
 # Symbol('s77', positive=True, integer=True), arithmetic, comparisons and functions such as Max(s0, 2).

@@ -1,6 +1,8 @@
 """The compression end to end on a small network: what is written, what is refused, what is kept."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 import edgekit
-from edgekit.errors import DataRefused, InputRefused, ModelRefused, UsageError
+from edgekit.errors import DataRefused, EnvironmentFault, InputRefused, ModelRefused, UsageError
 from edgekit_converters.compress.compressor import DropTooLarge, compress
 from edgekit_converters.compress.record import RECORD, Record
 from edgekit_converters.compress.torch_fake_quantization import fake_quantized
@@ -166,6 +168,64 @@ def test_users_train_on_rounded_weights_and_the_float_ones_are_kept(colour_photo
         compress(request(colour_photos[0].parent, output, steps=0, train=f"{tuning}:fail"))
 
 
+def test_an_interrupt_of_the_users_training_keeps_what_was_there_before(
+    colour_photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "tuning.py").write_text(
+        "import torch\n"
+        "def tune(model, steps):\n"
+        "    model.train()\n"
+        "    with torch.no_grad():\n"
+        "        for weight in model.parameters():\n"
+        "            weight.neg_()\n"
+        "    raise KeyboardInterrupt\n"
+    )
+    asked = request(colour_photos[0].parent, tmp_path / "small.pt2", steps=0, train=f"{tmp_path}/tuning.py:tune")
+    record, _ = compress(asked)
+    assert record.interrupted
+    assert [step.kind for step in record.steps] == ["prune"]
+    with open_source(tmp_path / "small.pt2") as source:
+        photos = np.full((3, 3, 32, 32), 0.1, np.float32)
+        photos[range(3), range(3)] += 0.6
+        assert source.run({"input": photos})["output"].argmax(1).tolist() == [0, 1, 2]
+
+
+def test_what_would_end_in_vain_is_refused_before_anything_is_learned(
+    colour_photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(*_: object, **__: object) -> Iterator[float]:
+        raise AssertionError("it learned")
+
+    monkeypatch.setattr(TorchNetwork, "learn", learn)
+    asked = request(colour_photos[0].parent, tmp_path / "small.pt2", train=f"{TINY.partition(':')[0]}:nothing")
+    with pytest.raises(InputRefused, match=r"tiny\.py has no 'nothing'"):
+        compress(asked)
+
+    def trace(*_: object, **__: object) -> None:
+        raise RuntimeError("data-dependent branch")
+
+    monkeypatch.setattr(torch.export, "export", trace)
+    with pytest.raises(ModelRefused, match=r"torch\.export cannot trace the pruned module: .*data-dependent branch"):
+        compress(request(colour_photos[0].parent, tmp_path / "small.pt2"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_a_fault_of_the_environment(
+    colour_photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "small.pt2"
+    output.write_bytes(b"the old model")
+    monkeypatch.setattr(Path, "write_bytes", _full)
+    with pytest.raises(EnvironmentFault, match="No space left on device"):
+        compress(request(colour_photos[0].parent, output, steps=0))
+    assert output.read_bytes() == b"the old model"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_the_fake_quantized_forward_has_256_levels_and_leaves_no_trace() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(64, 4, bias=False)
@@ -177,9 +237,8 @@ def test_the_fake_quantized_forward_has_256_levels_and_leaves_no_trace() -> None
         assert torch.allclose(steps, steps.round(), atol=1e-3)
         assert not torch.equal(rounded, before)
         model(torch.rand(64, 64)).sum().backward()
-        taken = model(ones * 0.3337)
     assert torch.equal(layer.weight, before)
-    assert layer.weight.grad is not None or taken.requires_grad
+    assert layer.weight.grad is not None
     assert torch.allclose(model(ones), before.T)
 
 
@@ -188,9 +247,10 @@ def test_the_fake_quantized_forward_has_256_levels_and_leaves_no_trace() -> None
     [
         ({"calibration": None}, DataRefused, "no --data"),
         ({"output": "small.onnx"}, UsageError, r"a file that ends in \.pt2"),
+        ({"output": "."}, UsageError, r"-o .*: a folder; expected a file"),
         ({"model": nn.Sequential(nn.Flatten(), nn.Linear(3072, 4))}, ModelRefused, "no channels that can be removed"),
     ],
-    ids=["no data", "another suffix", "nothing to remove"],
+    ids=["no data", "another suffix", "a folder", "nothing to remove"],
 )
 def test_what_cannot_be_done_is_refused(
     colour_photos: list[Path], tmp_path: Path, changed: dict[str, Any], error: type[Exception], message: str

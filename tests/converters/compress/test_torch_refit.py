@@ -3,11 +3,12 @@
 import copy
 from collections.abc import Iterable
 
+import pytest
 import torch
 from torch import nn
 
 from edgekit_converters.compress.torch_channels import Channels
-from edgekit_converters.compress.torch_repair import repair
+from edgekit_converters.compress.torch_repair import repair, taps
 from edgekit_converters.compress.torch_statistics import gather, saliency
 from edgekit_converters.sources._torch_graph import Exportable
 
@@ -47,6 +48,54 @@ def test_the_statistics_leave_no_gradient_behind() -> None:
     model = network()
     gather(model, ["model.2"], BATCHES)
     assert all(weight.grad is None for weight in model.parameters())
+
+
+class Scales(nn.Module):  # type: ignore[misc]
+    """One head for two scales, and a layer that reads only the larger of them, as in a detector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.large, self.small = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, stride=2)
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        large = torch.relu(self.large(x))
+        answer: torch.Tensor = self.head(large).mean((2, 3)) + self.head(torch.relu(self.small(large))).mean((2, 3))
+        return answer
+
+
+def test_a_layer_that_is_used_at_several_scales_counts_once_for_each_input() -> None:
+    model = Exportable(Scales(), [""]).eval()
+    effects = gather(model, ["model.head", "model.small"], BATCHES)
+    assert [effects[layer].shape for layer in ("model.head", "model.small")] == [(128, 8), (128, 8)]
+    (item,) = Channels(model, BATCHES[0]).sound(2)[0]
+    with torch.no_grad():
+        model.model.head.weight[:, 3] = 0
+        model.model.small.weight[:, 3] = 0
+    scores = saliency([item], gather(model, ["model.head", "model.small"], BATCHES))[item.root]
+    assert scores[3] == 0
+    assert min(*scores[:3], *scores[4:]) > 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(5, 7, 3, padding="same", dilation=2), (9, 8)),
+        (nn.Conv2d(5, 7, (3, 2), padding=(1, 0), stride=(2, 1)), (9, 8)),
+        (nn.Conv2d(5, 7, 1, stride=2), (9, 8)),
+        (nn.Conv2d(5, 7, 1, padding=1), (9, 8)),
+        (nn.Conv2d(5, 7, 3, padding=1, padding_mode="reflect"), (9, 8)),
+        (nn.Conv1d(5, 7, 3, padding=1), (9,)),
+        (nn.Conv3d(5, 7, 3, padding="valid"), (4, 5, 6)),
+    ],
+    ids=["same", "strides", "strided point", "padded point", "reflect", "one axis", "three axes"],
+)
+def test_what_a_layer_reads_times_its_weights_is_what_it_gives(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    read = torch.rand(2, 5, *shape)
+    with torch.no_grad():
+        given = layer(read).movedim(1, -1).reshape(-1, 7)
+        assert torch.allclose(taps(read, layer) @ layer.weight.flatten(1).T + layer.bias, given, atol=1e-5)
 
 
 def left(inputs: Iterable[int], outputs: Iterable[int]) -> dict[str, dict[str, torch.Tensor]]:

@@ -22,6 +22,10 @@ def test_only_the_axes_given_are_bounded() -> None:
     assert parse_budget("size=5MB").to_dict() == {"size_mb": 5.0}
 
 
+def test_a_budget_is_told_with_its_units() -> None:
+    assert str(parse_budget("latency=20ms,size=900kB,drop=1%")) == "latency 20 ms, size 0.9 MB, drop 1 points"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import edgekit
 from edgekit.bundle import Bundle
+from edgekit_converters.plan.store import held
 from tests.conftest import CommandRunner
 from tests.converters.plan.conftest import Plan
 
@@ -56,6 +58,10 @@ def test_the_chosen_bundle_is_whole_and_answers(planned: Path, colour_photos: li
     (artifact,) = bundle.artifacts
     chosen = next(row for row in read(planned)["variants"] if row["name"] == read(planned)["chosen"])
     assert (artifact.file, artifact.degraded) == (chosen["artifact"], None)
+    assert (bundle.path / "report.html").is_file()
+    command = bundle.manifest.source["command"]
+    assert [command[place + 1] for place, word in enumerate(command) if word == "--recipe"] == [artifact.recipe]
+    assert "--allow-degraded" not in command
     with edgekit.load(bundle.path) as predictor:
         assert [predictor.predict(photo).best.index for photo in colour_photos[:4]] == [0, 1, 2, 3]
 
@@ -73,8 +79,6 @@ def test_the_plot_is_a_picture(planned: Path) -> None:
 def test_another_budget_uses_what_is_there_and_can_find_that_nothing_fits(
     planned: Path, plan: Plan, plan_words: list[str], tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(planned, tmp_path / "copy"))
     before = read(folder)
     code, _, said = plan(*plan_words, "--budget", "size=100B,drop=1%", "-o", folder)
@@ -132,9 +136,12 @@ def test_a_plan_that_was_killed_goes_on(plan: Plan, plan_words: list[str], plann
     assert not read(tmp_path / "p")["finished"]
     kept = bundles(tmp_path / "p")
     assert any(name.startswith("onnx-fp32") for name in kept)
+    half = tmp_path / "p" / "variants" / ".onnx-int8-0.bundle.abc.tmp"
+    half.mkdir()
     code, _, said = plan(*words)
     assert code == 0, said
     assert kept.items() <= bundles(tmp_path / "p").items()
+    assert not half.exists()
     mine, theirs = read(tmp_path / "p"), read(planned)
     assert [row["name"] for row in mine["variants"]] == [row["name"] for row in theirs["variants"]]
     assert [row["bundle"] for row in mine["variants"]] == [row["bundle"] for row in theirs["variants"]]
@@ -152,8 +159,6 @@ def test_ctrl_c_says_how_to_go_on(plan_words: list[str], tmp_path: Path) -> None
 
 
 def test_a_damaged_bundle_is_made_again(planned: Path, plan: Plan, plan_words: list[str], tmp_path: Path) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(planned, tmp_path / "copy"))
     artifact = next((folder / "variants").glob("onnx-int8-*.bundle/*.onnx"))
     good = artifact.read_bytes()
@@ -206,6 +211,36 @@ def test_a_model_that_is_no_model_ends_the_plan(
     code, _, said = plan(str(cut), *plan_words[1:], "--budget", WIDE, "-o", tmp_path / "p")
     assert code == 3
     assert "cut.onnx" in said
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_plan_that_was_finished_stays_where_the_next_one_is_refused(
+    planned: Path, plan: Plan, plan_words: list[str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(planned, tmp_path / "copy"))
+    before = read(folder)
+    code, _, said = plan(*plan_words, "--calibration", tmp_path / "nowhere", "--budget", "size=1B", "-o", folder)
+    assert code == 3, said
+    assert read(folder) == before
+
+
+def test_two_plans_do_not_work_in_one_folder(planned: Path, plan: Plan, plan_words: list[str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(planned, tmp_path / "copy"))
+    before = read(folder)
+    with held(folder):
+        code, _, said = plan(*plan_words, "--budget", "size=1B", "-o", folder)
+    assert code == 5
+    assert "another plan is at work in it" in said
+    assert read(folder) == before
+
+
+def test_an_engine_that_runs_none_of_the_formats_is_a_usage_error(
+    plan: Plan, plan_words: list[str], tmp_path: Path
+) -> None:
+    words = [word if word != "onnxruntime" else "litert" for word in plan_words]
+    code, _, said = plan(*words, "--budget", WIDE, "-o", tmp_path / "p")
+    assert code == 2
+    assert "--engine litert for --to onnx; expected an engine that runs it" in said
 
 
 def test_help_imports_no_framework() -> None:

@@ -62,6 +62,20 @@ def test_a_program_answers_as_it_did(program: Path, torch: Any) -> None:
     np.testing.assert_allclose(answer["score"], expected["score"].detach(), rtol=1e-6)
 
 
+def test_the_bitwise_operators_of_masks_are_plain_ones(torch: Any, tmp_path: Path) -> None:
+    """Hugging Face's attention masks are joined with ``&``, which PyTorch exports under Python's name for it."""
+
+    class Masked(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, rows: Any) -> Any:
+            return torch.where((rows > 0).__and__(rows < 1), rows, 0.0)
+
+    torch.export.save(torch.export.export(Masked(), (torch.ones(2, 3),)), tmp_path / "net.pt2")
+    assert b"__and__" in zipfile.ZipFile(tmp_path / "net.pt2").read("net/models/model.json")
+    with open_source(tmp_path / "net.pt2") as source:
+        (answer,) = source.run({"rows": np.array([[-1, 0.5, 2]] * 2, np.float32)}).values()
+    assert answer.tolist() == [[0, 0.5, 0]] * 2
+
+
 def test_a_shape_that_contradicts_the_program_is_refused(program: Path) -> None:
     with pytest.raises(UsageError, match="'rows'"):
         open_source(program, SourceOptions(inputs=(InputHint((1, 4)),)))
@@ -113,6 +127,7 @@ ATTACKS: dict[str, tuple[Rewrite, str]] = {
     ),
     "operator under torch": (replaced(b"torch.ops.aten.linear.default", b"torch.os.mkdir"), "the operator 'torch.os"),
     "operator.call": (replaced(b"torch.ops.aten.linear.default", b"_operator.call"), "the operator '_operator.call'"),
+    "dunder": (replaced(b"torch.ops.aten.linear.default", b"torch.ops.aten.__init__.Tensor"), "__init__"),
     "load_library": (replaced(b"torch.ops.aten.linear.default", b"torch.ops.load_library.__call__"), "load_library"),
 }
 
