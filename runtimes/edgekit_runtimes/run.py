@@ -14,6 +14,7 @@ from edgekit_runtimes.outputs.sink import Answer, Sink
 from edgekit_runtimes.pipeline import answered
 from edgekit_runtimes.predictor import Predictor
 from edgekit_runtimes.service.notify import Notifier
+from edgekit_runtimes.signals import check_stop
 
 _RATE_SECONDS = 3.0
 _LISTED = 1000
@@ -77,6 +78,7 @@ class Run:
             self.predictor, items, threads=self.threads, batch=self.batch, pictures=self.sink.wants_pictures
         )
         for outcome in outcomes:
+            check_stop()
             name = outcome.item.name
             if outcome.error is not None or outcome.result is None:
                 self._refused(name, outcome.error or DataRefused(f"{name} has no result"))
@@ -120,6 +122,7 @@ class Run:
             return
         begun = self.done + self.refused
         for frame in source:
+            check_stop()
             self._frame(source, frame)
             if self.sink.stopped or (limit is not None and self.done + self.refused - begun >= limit):
                 return
@@ -128,6 +131,7 @@ class Run:
         from edgekit_runtimes.listen import listen
 
         for count, heard in enumerate(listen(self.predictor, source), 1):
+            check_stop()
             if heard.error is not None:
                 self._refused(heard.name, heard.error)
             elif heard.result is None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,12 +37,12 @@ def clean_stop() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[int] = []
+    _received.clear()
 
     def stop(number: int, _: FrameType | None) -> None:
-        if received:
+        if _received:
             os._exit(128 + number)
-        received.append(number)
+        _received.append(number)
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
@@ -50,3 +51,14 @@ def clean_stop() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _received.clear()
+
+
+def check_stop() -> None:
+    """Raise `Stopped` for a signal whose exception Python itself dropped, as it does in callbacks of weak references.
+
+    Long loops call it once a round: imports clean up behind themselves in such callbacks, and what comes just then
+    would be lost. Only the thread that takes signals is stopped.
+    """
+    if _received and threading.current_thread() is threading.main_thread():
+        raise Stopped(_received[0])
