@@ -21,7 +21,7 @@ def said(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str = "") ->
         asked.append(words)
         return CompletedProcess(words, code, out, err)
 
-    monkeypatch.setattr(benching, "_edgekit", run)
+    monkeypatch.setattr(benching, "edgekit", run)
     return asked
 
 
