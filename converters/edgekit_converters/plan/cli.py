@@ -112,10 +112,11 @@ def plan(source: str, output: Path, plot: bool, as_json: bool, **options: Any) -
 
 def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     """Everything that can be refused before a framework is imported."""
+    from edgekit.cores import usable_cores
     from edgekit_converters.benching import check_device
     from edgekit_converters.plan.budget import parse_budget
     from edgekit_converters.plan.measuring import Target as Where
-    from edgekit_converters.plan.measuring import available_cores, default_threads, usable_engines
+    from edgekit_converters.plan.measuring import default_threads, usable_engines
     from edgekit_converters.plan.planner import Job
 
     take = options.pop
@@ -123,7 +124,7 @@ def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     prefer, device = take("prefer"), take("device")
     if device is not None:
         check_device(device)
-    threads = _threads(take("threads")) or default_threads(device, available_cores())
+    threads = _threads(take("threads")) or default_threads(device, usable_cores())
     sizes = tuple(_size(word) for word in take("resolutions"))
     engines = usable_engines(take("engines"), device)
     options["to"] = _runnable(options["to"], engines)

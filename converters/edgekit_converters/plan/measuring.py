@@ -67,11 +67,6 @@ def default_threads(device: str | None, cores: int) -> tuple[int, ...]:
     return _BOARD_THREADS if device is not None else thread_counts(cores)
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _is_installed(name: str) -> bool:
     from importlib.util import find_spec
 

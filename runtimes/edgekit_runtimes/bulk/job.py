@@ -7,7 +7,6 @@ the set-up alone, so an interrupted run that went on gives the bytes of one that
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 import click
 
 from edgekit.bundle import Bundle, bundle_sha256
+from edgekit.cores import usable_cores
 from edgekit.errors import PartialFailure, QualityError, UsageError
 from edgekit.tasks import task_class
 from edgekit_runtimes.bulk.answer import Answerer, Part, Setup
@@ -208,7 +208,7 @@ class _Run:
             from edgekit_runtimes.bulk import pool
 
             workers = options.workers
-            shared = replace(setup, threads=setup.threads or max(1, _cores() // workers))
+            shared = replace(setup, threads=setup.threads or max(1, usable_cores() // workers))
             return lambda pending: pool.answered(shared, pending, workers)
         return lambda pending: _here(replace(setup, all_cores=True), pending)
 
@@ -225,10 +225,6 @@ def _here(setup: Setup, pending: Iterator[Chunk]) -> Generator[Part, None, None]
     finally:
         if answerer is not None:
             answerer.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def refused_with(output: str, given: Mapping[str, object], outputs: Sequence[str]) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edgekit.cores import usable_cores
+
 COMMAND_SECONDS = 5.0
 
 Severity = Literal["blocking", "warning", "hint"]
@@ -48,11 +50,6 @@ def output_of(words: Sequence[str]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def usable_cores() -> int:
-    """Count the cores that the scheduler lets this process use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def may_use(path: Path) -> bool:

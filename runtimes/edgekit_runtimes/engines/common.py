@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgekit.cores import usable_cores
 from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused, UsageError
 
 MAX_DEFAULT_THREADS = 4
@@ -26,8 +26,7 @@ def thread_count(threads: int | None) -> int:
         UsageError: Less than one.
     """
     if threads is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(MAX_DEFAULT_THREADS, cores)
+        return min(MAX_DEFAULT_THREADS, usable_cores())
     if threads < 1:
         raise UsageError(f"{threads} threads", expected="1 or more")
     return threads
