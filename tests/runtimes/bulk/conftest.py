@@ -13,6 +13,7 @@ import pytest
 
 from edgekit.bundle import Bundle
 from edgekit.spec import Spec, TensorSpec
+from tests.fixtures.third_party import installed_engine
 from tests.runtimes.conftest import make_bundle
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -73,13 +74,7 @@ def write_arrays(folder: Path, count: int, orders: Mapping[int, float] | None = 
 @pytest.fixture(scope="session")
 def deadly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with an installed engine called ``deadly``."""
-    folder = tmp_path_factory.mktemp("deadly")
-    (folder / "deadly.py").write_text(_ENGINE)
-    about = folder / "deadly-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[edgekit.engines]\ndeadly = deadly:DeadlyEngine\n")
-    return folder
+    return installed_engine(tmp_path_factory.mktemp("deadly"), "deadly", "DeadlyEngine", _ENGINE)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.bundle import Bundle, read_checksums, write_manifest
+from tests.fixtures.loopback import serving
 
 USER, PASSWORD = "tester", "s3cret-word"
 # bcrypt of PASSWORD, which is what the registry reads.
@@ -187,15 +188,8 @@ def gate(registry: str) -> Iterator[Gate]:
 @contextmanager
 def opened_gate(registry: str) -> Iterator[Gate]:
     """Serve until the block ends."""
-    server = Gate(registry)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Gate(registry)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.bundle import Bundle
+from tests.fixtures.third_party import installed_engine
 from tests.runtimes.serve.servers import Gate, Server, Serving, serving
 
 GATED = """
@@ -38,13 +39,7 @@ def gate() -> Iterator[Gate]:
 @pytest.fixture(scope="session")
 def gated_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a third party's engine, as pip would have installed it."""
-    folder = tmp_path_factory.mktemp("gated")
-    (folder / "gated.py").write_text(GATED)
-    about = folder / "gated-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: gated\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[edgekit.engines]\ngated = gated:GatedEngine\n")
-    return folder
+    return installed_engine(tmp_path_factory.mktemp("gated"), "gated", "GatedEngine", GATED)
 
 
 @pytest.fixture
