@@ -26,11 +26,12 @@ from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
+from edgekit_converters.input_size import own_size, photo_size, scaled
 from edgekit_converters.inspection.inspector import resources_of
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
 from edgekit_converters.original import Original, about, open_original
-from edgekit_converters.prepare import CalibrationFeeds, Prepared, golden_of, prepare, with_reference
+from edgekit_converters.prepare import CalibrationFeeds, Prepared, answered_as, golden_of, prepare, with_reference
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
@@ -134,6 +135,9 @@ class Conversion:
         scratch: An empty folder for what is not published.
         folder: An empty folder for what is.
         judge: Who says what is right; the source itself by default.
+
+    Attributes:
+        photos_for: Photo size that the user's spec is meant for, where the source takes smaller photos.
     """
 
     def __init__(
@@ -149,6 +153,7 @@ class Conversion:
         self.request = request
         self.source = source
         self.judge = source if judge is None else judge
+        self.photos_for = judge.photo_size if isinstance(judge, Original) else source.original_size
         self.stages = stages
         self.scratch = scratch
         self.folder = folder
@@ -168,15 +173,48 @@ class Conversion:
         """Complete the spec, encode the data, ask the original, write the golden samples and the spec's files."""
         for note in self.source.notes:
             self.stages.note(note)
-        request = self.request
-        written = written_spec(request.spec, self.source, request.labels, request.tokenizer, self.folder)
-        spec = option_files(written, request.folder, self.folder)
-        self.task: Task = task_for(spec, self.folder)
-        self.data: Prepared = prepare(self.request, self.judge, self.task, self.stages, self.scratch)
-        self.own = self.data if self.judge is self.source else self._answered_by_source()
+        spec = self._spec()
+        if self.photos_for is not None and self.judge is not self.source:
+            self.own = prepare(self.request, self.source, self.task, self.stages, self.scratch)
+            self.data: Prepared = self._answered_at_the_size_of(self.judge)
+        else:
+            self.data = prepare(self.request, self.judge, self.task, self.stages, self.scratch)
+            self.own = self.data if self.judge is self.source else self._answered_by_source()
         golden = self.data.golden
         write_golden(self.folder, stack(item.feeds for item in golden), stack(item.outputs for item in golden))
         return spec
+
+    def _spec(self) -> Spec:
+        """What the user said, for photos of the source's size, completed."""
+        request, own = self.request, photo_size(self.source.inputs)
+        said, meant = request.spec, self.photos_for
+        if said is not None and meant is not None and own is not None:
+            said = scaled(said, meant, own)
+            self.stages.note(f"photos of {_sides(own)} for a network made for {_sides(meant)}: resized in proportion")
+        written = written_spec(said, self.source, request.labels, request.tokenizer, self.folder)
+        spec = option_files(written, request.folder, self.folder)
+        self.task: Task = task_for(spec, self.folder)
+        return spec
+
+    def _answered_at_the_size_of(self, judge: Source) -> Prepared:
+        """The source's inputs with the answers of an original that gets the photos at its own size."""
+        request, folder = self.request, self.scratch / "original"
+        folder.mkdir()
+        written = written_spec(request.spec, judge, request.labels, request.tokenizer, folder)
+        task = task_for(option_files(written, request.folder, folder), folder)
+        if own_size(task.spec) is None:
+            own = photo_size(self.source.inputs) or (0, 0)
+            raise UsageError(
+                f"--original for pictures of {_sides(self.photos_for or own)}, the model for {_sides(own)}",
+                expected="the same size: only what a classifier answers means the same at another",
+            )
+        self.stages.note(f"artifacts are judged against {judge.name}, the original of {self.source.name}")
+        asked = replace(request, recipes=("fp32",))
+        if request.evaluation is not None:
+            asked = replace(asked, calibration=None)
+        theirs = prepare(asked, judge, task, self.stages, folder)
+        answered = answered_as(self.own.evaluation, theirs.evaluation, self.scratch / "answered-by-original")
+        return replace(self.own, evaluation=answered, golden=golden_of(answered))
 
     def _answered_by_source(self) -> Prepared:
         """The data with the source's own answers, which a float artifact must give whatever the original answers."""
@@ -322,6 +360,10 @@ class Conversion:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             edgekit_version=version("edgekit-ai"),
         )
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def option_files(spec: Spec, folder: Path, bundle: Path) -> Spec:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from edgekit.bundle import file_sha256
 from edgekit.engine import Array, Feeds
 from edgekit.errors import UsageError
 from edgekit.spec import TensorSpec
+from edgekit_converters.input_size import photo_size, with_size
 from edgekit_converters.sources import InputHint, Source, SourceOptions, open_source
 
 
@@ -19,14 +21,20 @@ class Original(Source):
         source: The open source.
 
     Raises:
-        UsageError: Their inputs or outputs differ in number or shape.
+        UsageError: Their inputs or outputs differ in number or shape; only one photo may be of another size.
+
+    Attributes:
+        photo_size: Height and width of its photos, where the source takes them at another size.
     """
 
     framework: ClassVar[str] = "original"
 
     def __init__(self, original: Source, source: Source) -> None:
-        _refuse_other_shapes("input", original.inputs, source.inputs)
-        _refuse_other_shapes("output", original.outputs, source.outputs)
+        theirs, own = photo_size(original.inputs), photo_size(source.inputs)
+        self.photo_size = theirs if own is not None and theirs != own else None
+        at_own = [tensor if own is None else with_size(tensor, own) for tensor in original.inputs]
+        _refuse_other_shapes("input", at_own, source.inputs, said=original.inputs)
+        _refuse_other_shapes("output", original.outputs, source.outputs, said=original.outputs)
         self._original = original
         self.name, self.path = original.name, original.path
         self.inputs = tuple(
@@ -54,14 +62,17 @@ class Original(Source):
 
 
 def open_original(model: Any, options: SourceOptions, source: Source) -> Original:
-    """Open the model that a source was made from; input shapes that the user did not say are the source's.
+    """Open the model that a source was made from.
+
+    Input shapes that the user did not say are the source's, but for the size of photos where its file knows better.
 
     Raises:
         EdgeKitError: As `open_source`, and UsageError where its inputs or outputs differ from the source's.
     """
+    size = source.original_size
+    known = [tensor if size is None else with_size(tensor, size) for tensor in source.inputs]
     hints = options.inputs or tuple(
-        InputHint(tuple(1 if size is None else size for size in tensor.shape), dtype=tensor.dtype)
-        for tensor in source.inputs
+        InputHint(tuple(1 if size is None else size for size in tensor.shape), dtype=tensor.dtype) for tensor in known
     )
     opened = open_source(model, SourceOptions(options.weights, hints, options.trust_pickle))
     try:
@@ -83,11 +94,16 @@ def about(source: Source) -> dict[str, Any]:
     }
 
 
-def _refuse_other_shapes(what: str, original: tuple[TensorSpec, ...], source: tuple[TensorSpec, ...]) -> None:
-    theirs, own = ([list(tensor.shape[1:]) for tensor in tensors] for tensors in (original, source))
-    if theirs != own:
+def _refuse_other_shapes(
+    what: str, original: Sequence[TensorSpec], source: Sequence[TensorSpec], *, said: Sequence[TensorSpec]
+) -> None:
+    if _shapes(original) != _shapes(source):
         raise UsageError(
-            f"--original with {what}s {theirs}, batch aside",
-            expected=f"the model's {own}",
+            f"--original with {what}s {_shapes(said)}, batch aside",
+            expected=f"the model's {_shapes(source)}",
             remedy="name the model that this one was made from",
         )
+
+
+def _shapes(tensors: Sequence[TensorSpec]) -> list[list[int | None]]:
+    return [list(tensor.shape[1:]) for tensor in tensors]

@@ -73,24 +73,29 @@ def prepare(request: Request, source: Source, task: Task, stages: Stages, scratc
     Raises:
         DataRefused: A static recipe without calibration data, or data that cannot be used.
     """
-    calibration, evaluation, origin = _datasets(request, task.spec, stages)
+    calibration, evaluation, origin = datasets(request, task.spec, stages)
     calibration_store = summary = None
     if calibration is not None:
-        calibration_store = _encode(
+        calibration_store = encode(
             calibration, task, source, stages, folder=scratch / "calibration", title="read calibration data"
         )
         summary = _check(calibration_store, task.spec)
         for note in summary.notes:
             stages.note(note)
     if evaluation is not None:
-        encoded = _encode(evaluation, task, source, stages, folder=scratch / "evaluation", title="read evaluation data")
+        encoded = encode(evaluation, task, source, stages, folder=scratch / "evaluation", title="read evaluation data")
     else:
         encoded = _made_up(task.spec, scratch / "made-up")
     answered = with_reference(encoded, source, stages, scratch / "answered")
     return Prepared(calibration_store, summary, answered, origin, golden_of(answered))
 
 
-def _datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | None, Dataset | None, str]:
+def datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | None, Dataset | None, str]:
+    """Open the calibration and the evaluation data, disjoint, and say where the latter come from.
+
+    Raises:
+        DataRefused: As `prepare`.
+    """
     calibration = None if request.calibration is None else open_dataset(request.calibration, spec)
     needy = [recipe.name for recipe in request.resolved_recipes() if recipe.static]
     if needy and calibration is None:
@@ -115,7 +120,8 @@ def _datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | N
     return kept, aside, "calibration data kept aside"
 
 
-def _encode(data: Dataset, task: Task, source: Source, stages: Stages, *, folder: Path, title: str) -> SampleStore:
+def encode(data: Dataset, task: Task, source: Source, stages: Stages, *, folder: Path, title: str) -> SampleStore:
+    """Return a store in an empty folder with all samples of a data set, encoded for a task."""
     store = SampleStore(folder)
     with stages.stage(title, len(data)):
         for sample in stages.each(data.encoded(task, source.run)):
@@ -175,6 +181,20 @@ def with_reference(
                 own = {name: array[position : position + 1] for name, array in outputs.items()}
                 _refuse_nan(own, sample.name)
                 store.add(replace(sample, outputs=own))
+    return store
+
+
+def answered_as(own: SampleStore, others: SampleStore, folder: Path) -> SampleStore:
+    """Return a store in an empty folder: the same inputs, encoded for one network, with the answers of another.
+
+    Raises:
+        DataRefused: They are not the same samples.
+    """
+    if others.names() != own.names():
+        raise DataRefused("the evaluation data changed while they were read", expected="the same samples each time")
+    store = SampleStore(folder)
+    for sample, other in zip(own, others, strict=True):
+        store.add(replace(sample, outputs=other.outputs))
     return store
 
 

@@ -10,6 +10,7 @@ import click
 
 from edgekit.errors import UsageError
 from edgekit_converters.compress.request import CompressRequest, Goal, parse_latency, parse_size
+from edgekit_converters.input_size import parse_sides
 from edgekit_converters.options import source_options
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
@@ -53,7 +54,15 @@ place, in as many optimizer steps as it is told.
 @click.option("--minutes", type=float, help="Time for training in all, whichever ends first.")
 @click.option("--rounds", type=int, help="Times channels are removed; by default one for each tenth that goes.")
 @click.option("--round-to", type=int, default=8, show_default=True, help="Channels are left in multiples of this.")
-@click.option("--rate", type=float, default=1e-4, show_default=True, help="Largest learning rate.")
+@click.option("--rate", type=float, help="Largest learning rate; by default the best of a few that are tried.")
+@click.option(
+    "--resolution",
+    "resolutions",
+    multiple=True,
+    metavar="SIDE",
+    help="Size of smaller photos to try, 192 or 192x160, repeatable; by default a few promising ones.",
+)
+@click.option("--own-resolution", is_flag=True, help="Leave the size of the photos as it is.")
 @click.option("--train", metavar="MODULE:FUNCTION", help="Your training function, for quantization-aware fine-tuning.")
 @click.option("--train-steps", type=int, default=200, show_default=True, help="Step count that it is given.")
 @click.option("--to", type=click.Choice(TARGETS), default="tflite", show_default=True, help="For --target-latency.")
@@ -86,7 +95,8 @@ def compress(
     """Make a trained model smaller before it is converted, without its training data.
 
     SOURCE is opened as by edgekit convert. Channels that matter least to the answers are removed from all layers that
-    depend on them, the rest learns from the original's answers to your unlabelled inputs. Ctrl-C ends the learning
+    depend on them, the rest learns from the original's answers to your unlabelled inputs. A classifier takes smaller
+    photos besides, where that changes fewer of its answers than smaller layers do. Ctrl-C ends the learning
     and keeps the best so far. Beside the result lies compression.json with the parity after every step. A result that
     lost more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
     """
@@ -97,7 +107,8 @@ def compress(
 
     goal, target = _goal(target_macs, target_size, target_latency)
     own = {name: options.pop(name) for name in ("steps", "minutes", "rounds", "round_to", "rate", "train")}
-    own |= {name: options.pop(name) for name in ("train_steps", "threads", "device", "seed")}
+    own |= {name: options.pop(name) for name in ("train_steps", "threads", "device", "seed", "own_resolution")}
+    own["resolutions"] = tuple(parse_sides(word) for word in options.pop("resolutions"))
     conversion = build_request(source, output, to=(to,), recipes=(recipe,), **options)
     request = CompressRequest(conversion, goal, target, **own)
     if as_json:
@@ -151,4 +162,7 @@ def _show(record: Record) -> None:
         console = Console(width=140)  # a log has no width: do not cut columns
     console.print(table)
     (before, after), goal = record.macs, record.goal
+    if record.photo is not None:
+        (height, width), (rows, columns) = record.photo
+        console.print(f"photos of {height}x{width} → {rows}x{columns}")
     console.print(f"{in_millions(before)} → {in_millions(after)} million MACs ({100 * after / before:.0f} %), {goal}")

@@ -5,36 +5,29 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from edgekit.atomic import atomic_file
 from edgekit.bundle import file_sha256
 from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import INTEGER_COSINE, Gate, Parity, ParityMeter
-from edgekit.tasks import Task, task_for
 from edgekit_converters.benching import check_device
 from edgekit_converters.compress.goals import Aim, aim_for
 from edgekit_converters.compress.network import Network
-from edgekit_converters.compress.networks import network_of
 from edgekit_converters.compress.record import RECORD, Record, Step, in_millions, measured_step
+from edgekit_converters.compress.recovery import recover
 from edgekit_converters.compress.request import CompressRequest
-from edgekit_converters.compress.samples import Samples
+from edgekit_converters.compress.setting import Setting, Settings
 from edgekit_converters.compress.training import Tune, training_function
-from edgekit_converters.convert import option_files, tool_versions
+from edgekit_converters.convert import tool_versions
 from edgekit_converters.measure import meter_samples
-from edgekit_converters.prepare import HELD_OUT_EVERY, Prepared, prepare
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.sources import Source, open_source
-from edgekit_converters.specs import written_spec
 
 _EACH_ROUND = 0.1
 """Share of the goal that one round takes away."""
 _ROUND_LEARNING = 0.08
 """Share of all learning that follows each round but the last."""
-_LOOK_EVERY = 0.05
-"""Share of a recovery after which it is judged on the samples kept aside, and the best is remembered."""
 _ENOUGH = 1.01
 DEGRADED = "degraded"
 
@@ -100,20 +93,14 @@ class _Compression:
         self, request: CompressRequest, source: Source, stages: Stages, scratch: Path, tune: Tune | None
     ) -> None:
         self.request, self.source, self.stages, self.tune = request, source, stages, tune
-        conversion = request.conversion
-        folder = scratch / "spec"
-        folder.mkdir()
-        spec = written_spec(conversion.spec, source, conversion.labels, conversion.tokenizer, folder)
-        self.task: Task = task_for(option_files(spec, conversion.folder, folder), folder)
-        with stages.stage("find the channels"):
-            self.network: Network = network_of(source, round_to=request.round_to, decides=self.task.decides)
+        self.settings = Settings(request, source, stages, scratch)
+        self.network: Network = self.settings.network
         self._refuse_output()
         if request.steps or tune is not None:  # nothing is learned in vain that cannot be written at the end
             with stages.stage("try to export it"):
                 trial = scratch / f"trial{self.network.suffix}"
                 self.network.save(trial)
                 open_source(trial).close()
-        self.data: Prepared = prepare(replace(conversion, recipes=("fp32",)), source, self.task, stages, scratch)
         self.scratch = scratch
         self.steps: list[Step] = []
         self.interrupted = False
@@ -126,62 +113,53 @@ class _Compression:
     def run(self) -> Record:
         for note in (*self.source.notes, *self.network.notes):
             self.stages.note(note)
-        before = self.network.macs, self.network.parameters
-        store = self.data.calibration
-        if store is None or len(store) < 2:
-            raise DataRefused("fewer than 2 samples to learn from", expected="a few hundred")
-        spec = self.task.spec
-        self.learned = Samples(store, spec, [index for index in range(len(store)) if index % HELD_OUT_EVERY])
-        self.watched = Samples(store, spec, range(0, len(store), HELD_OUT_EVERY))
-        aim = aim_for(self.request, self.network, self.learned, stages=self.stages, scratch=self.scratch)
+        self._work_in(self.settings.read())
+        aim = aim_for(self.request, self.settings, stages=self.stages, scratch=self.scratch)
+        if aim.measure == "macs":
+            self._resize(aim)
         self._rounds(aim)
         if self.tune is not None and not self.interrupted:
             self._train(self.tune)
-        return self._publish(before, aim)
+        return self._publish(aim)
+
+    def _work_in(self, setting: Setting) -> None:
+        self.setting, self.network = setting, setting.network
+        self.evaluation = self.settings.evaluation(setting)
+
+    def _resize(self, aim: Aim) -> None:
+        """Take smaller photos where that costs less of the answers than smaller layers do."""
+        start = time.perf_counter()
+        setting, _ = self.settings.closest(aim.share)
+        if setting.size is not None:
+            self._work_in(setting)
+            self._note("resize", start, loss=round(self.network.distance(setting.watched), 5))
 
     def _rounds(self, aim: Aim) -> None:
-        shares = list(_learning_shares(self.request.rounds or max(1, round((1 - aim.share) / _EACH_ROUND))))
         start = getattr(self.network, aim.measure)
+        target = getattr(self.settings.whole, aim.measure) * aim.share
+        left = min(1.0, target / start)
+        shares = list(_learning_shares(self.request.rounds or max(1, round((1 - left) / _EACH_ROUND))))
         for number, share in enumerate(shares, 1):
-            target = start * aim.share ** (number / len(shares))
-            self._prune(aim, target, f"{number} of {len(shares)}")
-            self._recover(share, f"{number} of {len(shares)}")
+            which = f"{number} of {len(shares)}"
+            if left < 1:
+                self._prune(aim, start * left ** (number / len(shares)), which)
+            self._recover(share, which)
             if self.interrupted:
                 return
 
     def _prune(self, aim: Aim, target: float, which: str) -> None:
         start = time.perf_counter()
         with self.stages.stage(f"remove channels, {which}"):
-            removed = self.network.prune(self.learned, measure=aim.measure, target=target)
-        self._note("prune", start, removed=removed, loss=round(self.network.distance(self.watched), 5))
+            removed = self.network.prune(self.setting.learned, measure=aim.measure, target=target)
+        self._note("prune", start, removed=removed, loss=round(self.network.distance(self.setting.watched), 5))
 
     def _recover(self, share: float, which: str) -> None:
-        """Learn from the original; keep the weights that were best on the samples kept aside."""
-        planned = round(self.request.steps * share)
-        if planned == 0:
+        if round(self.request.steps * share) == 0:
             return
-        start, count = time.perf_counter(), 0
-        best, weights = self.network.distance(self.watched), self.network.snapshot()
-        progress = _Progress(planned, None if self.request.minutes is None else 60 * self.request.minutes * share)
-        looks = 1
-        with suppress(KeyboardInterrupt), self.stages.stage(f"recover, {which}", planned):
-            self.interrupted = True
-            lessons = self.network.learn(
-                self.learned, progress, rate=self.request.rate, seed=self.request.seed + planned
-            )
-            for _ in self.stages.each(lessons):
-                count += 1
-                if progress(count) < min(1.0, looks * _LOOK_EVERY):
-                    continue
-                looks = int(progress(count) / _LOOK_EVERY) + 1
-                distance = self.network.distance(self.watched)
-                if distance < best:
-                    best, weights = distance, self.network.snapshot()
-            self.interrupted = False
-        if self.interrupted:
-            self.stages.note("interrupted: the best so far is kept")
-        self.network.restore(weights)
-        self._note("recover", start, steps=count, loss=round(best, 5))
+        start = time.perf_counter()
+        found = recover(self.network, self.setting, self.request, share, stages=self.stages, which=which)
+        self.interrupted = found.interrupted
+        self._note("recover", start, steps=found.steps, rate=found.rate, loss=round(found.distance, 5))
 
     def _train(self, tune: Tune) -> None:
         start, before = time.perf_counter(), self.network.snapshot()
@@ -204,22 +182,21 @@ class _Compression:
         self.stages.note(_in_words(step, self.parity))
 
     def _measured(self) -> Parity:
-        meter = ParityMeter(self.task.scorer())
-        with self.stages.stage("against the original", len(self.data.evaluation)):
-            meter_samples(meter, self.stages.each(self.data.evaluation), self.network)
+        meter = ParityMeter(self.setting.task.scorer())
+        with self.stages.stage("against the original", len(self.evaluation)):
+            meter_samples(meter, self.stages.each(self.evaluation), self.network)
         return meter.result()
 
-    def _publish(self, before: tuple[int, int], aim: Aim) -> Record:
+    def _publish(self, aim: Aim) -> Record:
         request = self.request.conversion
-        after = self.network.macs, self.network.parameters
-        start, end = (before[0], after[0]) if aim.measure == "macs" else (before[1], after[1])
+        start, end = getattr(self.settings.whole, aim.measure), getattr(self.network, aim.measure)
         reached = end <= start * aim.share * _ENOUGH
         gate = Gate(max_drop=request.max_drop, min_cosine=INTEGER_COSINE)
         missed = gate.failure(self.parity)
         if not reached:
             short = f"{100 * end / start:.0f} % of the {aim.measure} left, {100 * aim.share:.0f} % wanted"
             missed = short if missed is None else f"{short}; {missed}"
-        record = self._record(before, after, aim, reached, missed)
+        record = self._record(aim, reached, missed)
         output = request.output
         if missed is not None and not request.allow_degraded:
             kept = output.with_name(f"{output.stem}.{DEGRADED}{output.suffix}")
@@ -230,13 +207,11 @@ class _Compression:
 
     def _write(self, record: Record, model: Path, path: Path) -> None:
         with self.stages.stage("write the model"), atomic_file(model) as temporary:
-            self.network.save(temporary)
+            self.network.save(temporary, self.setting.original_size)
         record.write(path)
 
-    def _record(
-        self, before: tuple[int, int], after: tuple[int, int], aim: Aim, reached: bool, missed: str | None
-    ) -> Record:
-        source, parity = self.source, self.parity
+    def _record(self, aim: Aim, reached: bool, missed: str | None) -> Record:
+        source, parity, whole, setting = self.source, self.parity, self.settings.whole, self.setting
         metric = None
         if parity.metric is not None and parity.reference_metric is not None:
             name, value = parity.metric.name, parity.metric.value
@@ -244,14 +219,17 @@ class _Compression:
         return Record(
             original=source.path.name if source.path else source.name,
             sha256=file_sha256(source.path) if source.path is not None and source.path.is_file() else None,
-            macs=(before[0], after[0]),
-            parameters=(before[1], after[1]),
+            macs=(whole.macs, self.network.macs),
+            parameters=(whole.parameters, self.network.parameters),
+            photo=None
+            if setting.size is None or setting.original_size is None
+            else (setting.original_size, setting.size),
             goal=aim.words,
             reached=reached,
             steps=tuple(self.steps),
-            samples=len(self.learned),
-            held_out=len(self.data.evaluation),
-            origin=self.data.origin,
+            samples=len(setting.learned),
+            held_out=len(self.evaluation),
+            origin=self.settings.data.origin,
             metric=metric,
             drop_allowed=self.request.conversion.max_drop,
             missed=missed,
@@ -259,17 +237,6 @@ class _Compression:
             notes=tuple(self.stages.notes),
             tools=tool_versions(),
         )
-
-
-class _Progress:
-    """How much of a recovery is over, by its steps or by its time, whichever is further."""
-
-    def __init__(self, steps: int, seconds: float | None) -> None:
-        self._steps, self._seconds, self._start = steps, seconds, time.monotonic()
-
-    def __call__(self, step: int) -> float:
-        by_time = 0.0 if self._seconds is None else (time.monotonic() - self._start) / self._seconds
-        return max(step / self._steps, by_time)
 
 
 def _learning_shares(rounds: int) -> Iterator[float]:

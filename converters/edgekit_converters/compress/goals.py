@@ -9,9 +9,8 @@ from pathlib import Path
 from edgekit.errors import EnvironmentFault, QualityError
 from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.compress.choice import Measure
-from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.request import WEIGHT_BYTES, CompressRequest
-from edgekit_converters.compress.samples import Samples
+from edgekit_converters.compress.setting import Settings
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.sources import SourceOptions
 
@@ -34,7 +33,7 @@ class Aim:
     words: str
 
 
-def aim_for(request: CompressRequest, network: Network, samples: Samples, *, stages: Stages, scratch: Path) -> Aim:
+def aim_for(request: CompressRequest, settings: Settings, *, stages: Stages, scratch: Path) -> Aim:
     """Say what to prune towards.
 
     Raises:
@@ -43,8 +42,8 @@ def aim_for(request: CompressRequest, network: Network, samples: Samples, *, sta
     if request.goal == "macs":
         return Aim("macs", request.target, f"{100 * request.target:g} % of the MACs")
     if request.goal == "size":
-        return size_aim(request, network.parameters)
-    trials = _Latencies(request, network, samples, scratch)
+        return size_aim(request, settings.whole.parameters)
+    trials = _Latencies(request, settings, scratch)
     with stages.stage(f"measure latency at a few sizes, {trials.artifact}"):
         share, found = largest_within(request.target, trials.measure)
     for tried, latency in found.items():
@@ -111,17 +110,17 @@ def largest_within(limit: float, measure: Callable[[float], float]) -> tuple[flo
 class _Latencies:
     """Latency of the network at shares of its MACs: pruned without any recovery, which does not change its speed."""
 
-    def __init__(self, request: CompressRequest, network: Network, samples: Samples, scratch: Path) -> None:
-        self._request, self._network, self._samples, self._scratch = request, network, samples, scratch
+    def __init__(self, request: CompressRequest, settings: Settings, scratch: Path) -> None:
+        self._request, self._settings, self._scratch = request, settings, scratch
         self.artifact = f"{request.conversion.targets[0]} {request.conversion.recipes[0]}"
 
     def measure(self, share: float) -> float:
         """Median milliseconds of one input."""
-        trial = self._network.copy()
+        own, trial = self._settings.own, self._settings.own.network
         if share < 1:
-            trial.prune(self._samples, measure="macs", target=share * trial.macs)
+            own, trial = self._settings.closest(share)
         model = self._scratch / f"trial-{share:.3f}{trial.suffix}"
-        trial.save(model)
+        trial.save(model, own.original_size)
         return self._bench(self._converted(model))
 
     def _converted(self, model: Path) -> Path:

@@ -10,6 +10,7 @@ from edgekit.engine import Array, Feeds
 from edgekit_converters.compress.choice import Measure
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.compress.training import Tune
+from edgekit_converters.input_size import Size
 
 BATCH = 32
 Progress = Callable[[int], float]
@@ -66,7 +67,7 @@ class Network(ABC):
 
     @abstractmethod
     def distance(self, samples: Samples) -> float:
-        """Distance to the original, as it is learned, on unchanged samples."""
+        """Distance of the answers to the original's, as it is learned, on unchanged samples."""
 
     @abstractmethod
     def copy(self) -> Network:
@@ -89,5 +90,10 @@ class Network(ABC):
         """Let a function of the user's train the network while it computes as its int8 artifact will."""
 
     @abstractmethod
-    def save(self, path: Path) -> None:
-        """Write a source model that ``edgekit convert`` opens."""
+    def save(self, path: Path, original_size: Size | None = None) -> None:
+        """Write a source model that ``edgekit convert`` opens.
+
+        Args:
+            path: The file.
+            original_size: Of the original's photos, where they are larger; the file says so.
+        """

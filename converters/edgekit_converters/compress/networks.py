@@ -9,13 +9,14 @@ from edgekit_converters.compress.network import Network
 from edgekit_converters.sources import Source
 
 
-def network_of(source: Source, *, round_to: int, decides: str | None) -> Network:
+def network_of(source: Source, *, round_to: int, decides: str | None, original: Source | None = None) -> Network:
     """Make the network of a source.
 
     Args:
-        source: The open original.
+        source: The open model.
         round_to: Sizes of channel sets become multiples of this.
         decides: Name of the output that holds class scores; ``None`` where nothing is decided.
+        original: The open original, where it takes photos of another size than ``source``.
 
     Raises:
         ModelRefused: A kind of model that cannot be trained, or one without removable channels.
@@ -24,7 +25,8 @@ def network_of(source: Source, *, round_to: int, decides: str | None) -> Network
         from edgekit_converters.compress.torch_network import TorchNetwork
         from edgekit_converters.sources.pytorch import PyTorchSource
 
-        return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides)
+        theirs = cast("PyTorchSource | None", original)
+        return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides, original=theirs)
     raise ModelRefused(
         f"channels of {source.name}, of the kind {source.framework}, cannot be removed",
         expected="a PyTorch model: module:factory with --weights, or one from Hugging Face",

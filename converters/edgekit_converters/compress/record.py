@@ -10,6 +10,7 @@ from typing import Any
 
 from edgekit.atomic import atomic_file
 from edgekit.parity import Parity
+from edgekit_converters.input_size import Size
 
 RECORD = "compression.json"
 SCHEMA = 1
@@ -20,7 +21,7 @@ class Step:
     """A step, and the parity that it left.
 
     Attributes:
-        kind: ``prune``, ``recover`` or ``train-quantized``.
+        kind: ``resize``, ``prune``, ``recover`` or ``train-quantized``.
         macs: Multiply-accumulates for one input.
         parameters: Weights.
         agreement: Share of held-out samples answered as the original does; ``None`` where nothing is decided.
@@ -28,6 +29,7 @@ class Step:
         metric: The user's metric, where labels are known.
         seconds: The step took, with its measurement.
         steps: Training steps in it.
+        rate: Largest learning rate of a recovery.
         loss: Distance to the original, as it is learned, on samples kept aside from training; ``None`` for training by
             the user's function.
         removed: Layer that names a set -> channels removed.
@@ -41,6 +43,7 @@ class Step:
     metric: float | None
     seconds: float
     steps: int = 0
+    rate: float | None = None
     loss: float | None = None
     removed: dict[str, int] = field(default_factory=dict)
 
@@ -54,6 +57,7 @@ class Record:
         sha256: Of the original's file; ``None`` for a folder or a live object.
         macs: Before and after.
         parameters: Before and after.
+        photo: Height and width of the photos before and after; ``None`` where they stayed.
         goal: What was asked for, in words.
         reached: Whether it was reached.
         steps: What was done.
@@ -72,6 +76,7 @@ class Record:
     sha256: str | None
     macs: tuple[int, int]
     parameters: tuple[int, int]
+    photo: tuple[Size, Size] | None
     goal: str
     reached: bool
     steps: tuple[Step, ...]

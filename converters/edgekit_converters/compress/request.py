@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgekit.errors import UsageError
+from edgekit_converters.input_size import Size
 from edgekit_converters.request import Request
 
 Goal = Literal["macs", "size", "latency"]
@@ -27,7 +28,9 @@ class CompressRequest:
         minutes: Time for training in all; ``None`` for no limit.
         rounds: Times that channels are removed; ``None``: one for each tenth that goes.
         round_to: Channels are left in multiples of this.
-        rate: Largest learning rate.
+        resolutions: Sizes of smaller photos to try; empty for what seems promising.
+        own_resolution: Leave the size of the photos as it is.
+        rate: Largest learning rate; ``None``: the best of a few that are tried.
         train: ``module:function`` of the user's, for quantization-aware fine-tuning.
         train_steps: Step count that it is given.
         threads: Threads that latency is measured with.
@@ -42,7 +45,9 @@ class CompressRequest:
     minutes: float | None = None
     rounds: int | None = None
     round_to: int = 8
-    rate: float = 1e-4
+    resolutions: tuple[Size, ...] = ()
+    own_resolution: bool = False
+    rate: float | None = None
     train: str | None = None
     train_steps: int = 200
     threads: int = 1
@@ -57,6 +62,10 @@ class CompressRequest:
         for name, value in (("--steps", self.steps), ("--train-steps", self.train_steps), ("--seed", self.seed)):
             if value < 0:
                 raise UsageError(f"{name} {value}", expected="0 or more")
+        if self.goal == "size" and self.resolutions:
+            raise UsageError("--resolution with --target-size", expected="one of them: smaller photos save no weights")
+        if self.own_resolution and self.resolutions:
+            raise UsageError("--own-resolution with --resolution", expected="one of them")
         counts = {"--rounds": self.rounds, "--round-to": self.round_to, "--threads": self.threads}
         for name, number in {**counts, "--minutes": self.minutes, "--rate": self.rate}.items():
             if number is not None and not 0 < number < math.inf:

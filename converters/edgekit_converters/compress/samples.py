@@ -14,12 +14,17 @@ import numpy as np
 
 from edgekit.engine import Array
 from edgekit.spec import Spec, TensorSpec
+from edgekit_converters.input_size import Size, photo_size
 from edgekit_converters.store import SampleStore, batches, stack
 
 _IN_MEMORY = 1 << 29
 """Bytes of samples that are kept in memory; what is beyond is read again each time."""
 _LEAST_AREA, _GAIN, _SHIFT, _MIXED = 0.35, 0.15, 0.15, 0.25
 _MOST_CHANNELS = 4
+
+
+Pair = tuple[dict[str, Array], dict[str, Array]]
+"""The same inputs for the network and for its original, which may take larger photos."""
 
 
 class Samples:
@@ -29,10 +34,19 @@ class Samples:
         store: The samples.
         spec: For the inputs that are pictures.
         indices: Which samples; all by default.
+        originals: The same samples as the original takes them; ``store`` by default.
     """
 
-    def __init__(self, store: SampleStore, spec: Spec, indices: Sequence[int] | None = None) -> None:
-        self._store, self._spec = store, spec
+    def __init__(
+        self,
+        store: SampleStore,
+        spec: Spec,
+        indices: Sequence[int] | None = None,
+        *,
+        originals: SampleStore | None = None,
+    ) -> None:
+        self._store, self._originals = store, store if originals is None else originals
+        self._size = None if originals is None else photo_size(spec.inputs)
         self.indices = list(range(len(store)) if indices is None else indices)
         self._cache: dict[int, dict[str, Array]] = {}
         self._room = _IN_MEMORY
@@ -42,11 +56,11 @@ class Samples:
         return len(self.indices)
 
     def feeds(self, place: int) -> dict[str, Array]:
-        """The encoded inputs of one sample, a batch of 1."""
+        """The encoded inputs of one sample as the original takes it, a batch of 1."""
         index = self.indices[place]
         if index in self._cache:
             return self._cache[index]
-        found = self._store[index].feeds
+        found = self._originals[index].feeds
         size = sum(array.nbytes for array in found.values())
         if size <= self._room:
             self._room -= size
@@ -54,11 +68,20 @@ class Samples:
         return found
 
     def batches(self, size: int) -> Iterator[dict[str, Array]]:
-        """All samples as they are, in order."""
+        """All samples as they are, in order, as the network takes them."""
         for group in batches((self._store[index] for index in self.indices), size):
             yield stack(sample.feeds for sample in group)
 
-    def endless(self, size: int, seed: int = 0) -> Iterator[dict[str, Array]]:
+    def pairs(self, size: int) -> Iterator[Pair]:
+        """All samples as they are, in order, in batches."""
+        if self._originals is self._store:
+            yield from ((feeds, feeds) for feeds in self.batches(size))
+            return
+        wanted = batches((self._originals[index] for index in self.indices), size)
+        for feeds, group in zip(self.batches(size), wanted, strict=True):
+            yield feeds, stack(sample.feeds for sample in group)
+
+    def endless(self, size: int, seed: int = 0) -> Iterator[Pair]:
         """Random batches for ever: each sample once in every round, pictures changed anew.
 
         Args:
@@ -73,13 +96,23 @@ class Samples:
             chosen, queue = queue[:size], queue[size:]
             group = [self._changed(self.feeds(place), random) for place in chosen]
             same = [feeds for feeds in group if _shapes(feeds) == _shapes(group[0])]
-            yield self._mixed(stack(same), random)
+            wanted = self._mixed(stack(same), random)
+            yield (wanted if self._size is None else self._shrunk(wanted, self._size)), wanted
 
     def _changed(self, feeds: dict[str, Array], random: np.random.Generator) -> dict[str, Array]:
         return {
             name: changed_picture(array, self._pictures[name], random) if name in self._pictures else array
             for name, array in feeds.items()
         }
+
+    def _shrunk(self, feeds: dict[str, Array], size: Size) -> dict[str, Array]:
+        def resized(name: str, array: Array) -> Array:
+            tensor = self._pictures.get(name)
+            if tensor is None:
+                return array
+            return np.concatenate([shrunk_picture(picture[None], tensor, size) for picture in array])
+
+        return {name: resized(name, array) for name, array in feeds.items()}
 
     def _mixed(self, feeds: dict[str, Array], random: np.random.Generator) -> dict[str, Array]:
         """Lay another picture of the batch over some (mixup: Zhang et al., 2018, arXiv:1710.09412)."""
@@ -118,8 +151,7 @@ def changed_picture(array: Array, tensor: TensorSpec, random: np.random.Generato
     Returns:
         An array of the same shape.
     """
-    nchw = tensor.layout == "NCHW"
-    picture = np.ascontiguousarray(array[0].transpose(1, 2, 0) if nchw else array[0])
+    picture = _channels_last(array, tensor)
     height, width = picture.shape[:2]
     warped = cv2.warpAffine(
         picture,
@@ -131,7 +163,28 @@ def changed_picture(array: Array, tensor: TensorSpec, random: np.random.Generato
     spread = float(picture.std())
     gain, shift = random.normal(1.0, _GAIN), random.normal(0.0, _SHIFT) * spread
     lit = (warped * gain + shift).clip(picture.min(), picture.max()).astype(np.float32)
-    return np.ascontiguousarray(lit.transpose(2, 0, 1) if nchw else lit)[None]
+    return _as_tensor(lit, tensor)
+
+
+def shrunk_picture(array: Array, tensor: TensorSpec, size: Size) -> Array:
+    """Resize a picture; every pixel is the mean of those that it covers.
+
+    Args:
+        array: ``[1, h, w, c]`` or ``[1, c, h, w]`` as ``tensor`` says, float32.
+        tensor: The input.
+        size: Height and width.
+    """
+    picture = _channels_last(array, tensor)
+    small = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+    return _as_tensor(small.reshape(*size, picture.shape[2]), tensor)
+
+
+def _channels_last(array: Array, tensor: TensorSpec) -> Array:
+    return np.ascontiguousarray(array[0].transpose(1, 2, 0) if tensor.layout == "NCHW" else array[0])
+
+
+def _as_tensor(picture: Array, tensor: TensorSpec) -> Array:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1) if tensor.layout == "NCHW" else picture)[None]
 
 
 def _placement(height: int, width: int, random: np.random.Generator) -> Any:

@@ -30,15 +30,24 @@ class Distance:
     def __init__(self, original: nn.Module, layers: Sequence[str], decides: int | None) -> None:
         self._original, self._layers, self._decides = original, layers, decides
 
-    def __call__(self, model: nn.Module, tensors: Tensors, kept: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The distance on a batch, a scalar with a gradient."""
+    def __call__(
+        self, model: nn.Module, tensors: Tensors, wanted_of: Tensors, kept: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The distance on a batch, a scalar with a gradient.
+
+        Args:
+            model: The network.
+            tensors: Its inputs.
+            wanted_of: The original's, which may be larger photos.
+            kept: Layer -> outputs of the original's layer that the network's still has.
+        """
         with torch.no_grad():
-            wanted, wanted_features = self._run(self._original, tensors)
+            wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = torch.zeros(())
         for name in features:
             axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else 1
-            part = wanted_features[name].index_select(axis, kept[name])
+            part = _on_grid(wanted_features[name].index_select(axis, kept[name]), features[name])
             loss = loss + _FEATURES / len(features) * _relative(features[name], part)
         for place, (answer, target) in enumerate(zip(given, wanted, strict=True)):
             if answer.is_floating_point():
@@ -55,6 +64,11 @@ class Distance:
 
         with hooked(model, self._layers, keep):
             return model(*tensors), features
+
+
+def _on_grid(wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """What the original sees in a larger photo, averaged onto the places that the network has."""
+    return wanted if wanted.shape == given.shape else functional.adaptive_avg_pool2d(wanted, given.shape[2:])
 
 
 def _relative(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

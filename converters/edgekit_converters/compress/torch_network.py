@@ -24,7 +24,9 @@ from edgekit_converters.compress.torch_distillation import Distance, Tensors
 from edgekit_converters.compress.torch_repair import repair
 from edgekit_converters.compress.torch_statistics import gather, saliency
 from edgekit_converters.compress.training import Tune
+from edgekit_converters.input_size import Size
 from edgekit_converters.sources._files import first_line
+from edgekit_converters.sources._original_size import MEMBER, size_text
 from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.pytorch import PyTorchSource
 
@@ -37,9 +39,10 @@ class TorchNetwork(Network):
     """A module on its way down.
 
     Args:
-        source: The open original.
+        source: The open model.
         round_to: Sizes of channel sets become multiples of this.
         decides: Name of the output that holds class scores.
+        original: The open original, where it takes photos of another size than ``source``, the same network.
 
     Raises:
         ModelRefused: Nothing in it can be removed.
@@ -47,7 +50,9 @@ class TorchNetwork(Network):
 
     suffix = ".pt2"
 
-    def __init__(self, source: PyTorchSource, *, round_to: int, decides: str | None) -> None:
+    def __init__(
+        self, source: PyTorchSource, *, round_to: int, decides: str | None, original: PyTorchSource | None = None
+    ) -> None:
         if any(isinstance(module, torch.fx.GraphModule) for module in source.exportable.modules()):
             raise ModelRefused(
                 f"{source.name} is an exported program, which has lost its modules",
@@ -55,8 +60,10 @@ class TorchNetwork(Network):
                 remedy="name the factory that it was exported from, and give --weights",
             )
         self._source, self._round_to = source, round_to
-        self._original = _convolution_order(source.exportable)
-        self.model = copy.deepcopy(self._original)
+        self._whole = _convolution_order(source.exportable)
+        self._original_source = original or source
+        self._original = self._whole if original is None else _convolution_order(original.exportable)
+        self.model = copy.deepcopy(self._whole)
         self._open_batch = all(tensor.shape[0] is None for tensor in source.inputs)
         self._examples = source.examples(1)
         self._order = tuple(layer_macs(self.model, self._examples))
@@ -105,7 +112,7 @@ class TorchNetwork(Network):
         lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
         self._refitted |= lost
         layers = [name for name in self._order if name in lost]
-        repair(self.model, self._original, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
+        repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
         return {root: len(places) for root, places in chosen.items()}
 
     def _note_kept(self, sets: list[ChannelSet], chosen: dict[str, list[int]]) -> None:
@@ -129,8 +136,8 @@ class TorchNetwork(Network):
             if left <= 0:
                 return
 
-    def _tensors(self, feeds: Feeds) -> Tensors:
-        tensors = [torch.from_numpy(array) for array in ordered_feeds(self._source.inputs, feeds)]
+    def _tensors(self, feeds: Feeds, of: PyTorchSource | None = None) -> Tensors:
+        tensors = [torch.from_numpy(array) for array in ordered_feeds((of or self._source).inputs, feeds)]
         return tuple(_ordered(tensor) for tensor in tensors)
 
     def _distance(self) -> Distance:
@@ -147,7 +154,9 @@ class TorchNetwork(Network):
             done = progress(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * _schedule(min(done, 1.0))
-            loss = distance(self.model, self._tensors(next(batches)), self._kept)
+            feeds, originals = next(batches)
+            wanted = self._tensors(originals, self._original_source)
+            loss = distance(self.model, self._tensors(feeds), wanted, self._kept)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(weights, _CLIP)
@@ -158,11 +167,12 @@ class TorchNetwork(Network):
 
     def distance(self, samples: Samples) -> float:
         """See :class:`Network`."""
-        measure, total, count = self._distance(), 0.0, 0
+        measure, total, count = Distance(self._original, (), self._decides), 0.0, 0
         with torch.no_grad():
-            for feeds in samples.batches(BATCH if self._open_batch else 1):
+            for feeds, originals in samples.pairs(BATCH if self._open_batch else 1):
                 tensors = self._tensors(feeds)
-                total += float(measure(self.model, tensors, self._kept)) * len(tensors[0])
+                wanted = self._tensors(originals, self._original_source)
+                total += float(measure(self.model, tensors, wanted, {})) * len(tensors[0])
                 count += len(tensors[0])
         return total / count
 
@@ -196,7 +206,7 @@ class TorchNetwork(Network):
 
         train_quantized(self.model, tune, steps, self._examples)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, original_size: Size | None = None) -> None:
         """See :class:`Network`."""
         plain = copy.deepcopy(self.model).to(memory_format=torch.contiguous_format)
         source = self._source
@@ -206,7 +216,8 @@ class TorchNetwork(Network):
         written = io.BytesIO()
         try:
             program = torch.export.export(model, examples, dynamic_shapes=None if shapes is None else shapes[0])
-            torch.export.save(program, written)
+            extra = {} if original_size is None else {MEMBER: size_text(original_size)}
+            torch.export.save(program, written, extra_files=extra)
         except Exception as error:
             raise ModelRefused(
                 f"{self._source.name}: torch.export cannot trace the pruned module: {type(error).__name__}: "

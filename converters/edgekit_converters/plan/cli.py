@@ -18,7 +18,6 @@ from edgekit_converters.request import TARGETS
 if TYPE_CHECKING:
     from edgekit_converters.plan.planner import Job, Planner
     from edgekit_converters.plan.store import PlanFile
-    from edgekit_converters.plan.variants import Size
     from edgekit_converters.progress import Reporter
 
 _EPILOG = """\b
@@ -114,6 +113,7 @@ def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     """Everything that can be refused before a framework is imported."""
     from edgekit.cores import usable_cores
     from edgekit_converters.benching import check_device
+    from edgekit_converters.input_size import parse_sides
     from edgekit_converters.plan.budget import parse_budget
     from edgekit_converters.plan.measuring import Target as Where
     from edgekit_converters.plan.measuring import default_threads, usable_engines
@@ -125,7 +125,7 @@ def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     if device is not None:
         check_device(device)
     threads = _threads(take("threads")) or default_threads(device, usable_cores())
-    sizes = tuple(_size(word) for word in take("resolutions"))
+    sizes = tuple(parse_sides(word) for word in take("resolutions"))
     engines = usable_engines(take("engines"), device)
     options["to"] = _runnable(options["to"], engines)
     where = Where(device, engines, threads, take("seconds"))
@@ -166,14 +166,6 @@ def _threads(words: str | None) -> tuple[int, ...] | None:
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--threads {words}", expected="a number from 1, or several as in 1,2,4")
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _size(word: str) -> Size:
-    height, separator, width = word.partition("x")
-    sides = (height, width if separator else height)
-    if not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise UsageError(f"--resolution {word}", expected="a side in pixels, e.g. 160, or HEIGHTxWIDTH")
-    return int(sides[0]), int(sides[1])
 
 
 def _carried_out(job: Job, *, as_json: bool) -> PlanFile:

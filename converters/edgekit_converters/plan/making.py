@@ -20,18 +20,17 @@ from edgekit.parity import Gate, Parity, ParityMeter
 from edgekit.spec import Spec
 from edgekit.tasks import Task
 from edgekit_converters.convert import Conversion, FloatArtifact
+from edgekit_converters.input_size import Size, open_at, own_size, scaled
 from edgekit_converters.plan.fingerprint import Fingerprints
 from edgekit_converters.plan.quality import quality_gate
-from edgekit_converters.plan.resolution import open_at, own_size, scaled
-from edgekit_converters.plan.variants import Piece, Size
-from edgekit_converters.prepare import Prepared
+from edgekit_converters.plan.variants import Piece
+from edgekit_converters.prepare import Prepared, answered_as
 from edgekit_converters.progress import Stages
 from edgekit_converters.quantize.recipes import recipe_named
 from edgekit_converters.report.page import PAGE, manifest_page
 from edgekit_converters.report.reproduce import conversion_words
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
-from edgekit_converters.store import SampleStore
 
 PIECES = "variants"
 _KEY_SHOWN = 12
@@ -243,7 +242,7 @@ class _Opened:
         self._judging: Prepared | None = None
         self.resized: Parity | None = None
         if original is not None:
-            store = _answered_by(original, self._own, conversion.scratch / "against-the-original")
+            store = answered_as(self._own.evaluation, original.evaluation, conversion.scratch / "against-the-original")
             self._judging = replace(self._own, evaluation=store)
             self.resized = _parity(conversion.task, original, self._own)
 
@@ -261,16 +260,6 @@ class _Opened:
             return made
         conversion.data, conversion.against_original = self._judging, True
         return replace(made, measured=conversion.measured(made.path, target, "fp32", made.exported))
-
-
-def _answered_by(original: Prepared, resized: Prepared, folder: Path) -> SampleStore:
-    """The resized samples with the original's answers."""
-    if original.evaluation.names() != resized.evaluation.names():
-        raise DataRefused("the evaluation data changed while they were read", expected="the same samples each time")
-    store = SampleStore(folder)
-    for own, theirs in zip(resized.evaluation, original.evaluation, strict=True):
-        store.add(replace(own, outputs=theirs.outputs))
-    return store
 
 
 def _parity(task: Task, original: Prepared, resized: Prepared) -> Parity:

@@ -12,6 +12,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
 from edgekit_converters.benching import NotMeasured, bench
+from edgekit_converters.input_size import Size
 from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
 from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
@@ -26,7 +27,7 @@ from edgekit_converters.plan.store import (
     held,
     write_plan,
 )
-from edgekit_converters.plan.variants import ORDER, Piece, Size, Variant, smaller_sides, unpromising
+from edgekit_converters.plan.variants import ORDER, Piece, Variant, smaller_sides, unpromising
 from edgekit_converters.progress import Stages
 from edgekit_converters.request import Request
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit_converters.input_size import Size
 from edgekit_converters.plan.budget import Budget
 
 ORDER = ("fp32", "int8", "dynamic-int8", "fp16", "mixed", "int8-int16")
@@ -14,9 +15,6 @@ _RESCUES = ("mixed", "int8-int16")
 _LEAST_SHARE = {"fp16": 0.45, "dynamic-int8": 0.2, "int8": 0.2, "mixed": 0.2, "int8-int16": 0.2}
 """Of the float artifact's bytes, what no file of the recipe goes below: half or a quarter of the weights, less a
 margin for what the float file stores besides them."""
-
-Size = tuple[int, int]
-"""Height and width of the input in pixels."""
 
 
 @dataclass(frozen=True)

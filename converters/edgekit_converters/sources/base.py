@@ -64,6 +64,8 @@ class Source(ABC):
             user says goes first.
         files: Name in the bundle -> content, of the files that ``offered`` names.
         task_options: Task -> options that the model itself says; those of the user's spec come before.
+        original_size: Height and width of the photos of the model that this one was compressed from, where they are
+            larger than its own: what the user says of preprocessing is meant for those.
     """
 
     framework: ClassVar[str]
@@ -77,6 +79,7 @@ class Source(ABC):
     offered: Spec | None = None
     files: Mapping[str, bytes] = MappingProxyType({})
     task_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    original_size: tuple[int, int] | None = None
 
     @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from edgekit_converters.sources._archive import BOMB_FLOOR_BYTES, BOMB_RATIO, ch
 from edgekit_converters.sources._files import damaged, first_line, size_of
 from edgekit_converters.sources._keras_config import Config, refuse_code, repair
 from edgekit_converters.sources._keras_graph import as_functional, output_names, stable_name, takes_list
+from edgekit_converters.sources._original_size import read_size
 from edgekit_converters.sources._quiet import import_keras, import_tensorflow
 from edgekit_converters.sources._tensors import image_layout, ordered_feeds, to_answer, unique
 from edgekit_converters.sources.base import Source, SourceOptions
@@ -92,7 +93,9 @@ def open_keras(path: Path, options: SourceOptions) -> KerasSource:
     """
     load = _load_archive if path.suffix == ".keras" else _load_h5
     model, notes = load(path)
-    return KerasSource(model, options, path=path, notes=notes)
+    source = KerasSource(model, options, path=path, notes=notes)
+    source.original_size = read_size(path) if path.suffix == ".keras" else None
+    return source
 
 
 def _load_archive(path: Path) -> tuple[Any, tuple[str, ...]]:

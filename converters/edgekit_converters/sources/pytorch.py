@@ -10,6 +10,7 @@ from edgekit.errors import EdgeKitError, ModelRefused, UsageError
 from edgekit.spec import TensorSpec
 from edgekit_converters.references import load_reference
 from edgekit_converters.sources._files import existing, first_line, size_of
+from edgekit_converters.sources._original_size import read_size
 from edgekit_converters.sources._quiet import import_torch
 from edgekit_converters.sources._tensors import match_hints, ordered_feeds, refine_shape, to_answer
 from edgekit_converters.sources.base import Source, SourceOptions
@@ -253,4 +254,6 @@ def open_exported(path: Path, options: SourceOptions) -> PyTorchSource:
                 f"{list(hint.shape)} {hint.dtype} for {name!r}", expected=f"{list(shape)} {dtype}, as exported"
             )
     exportable = graph.Exportable(program_module(program), (), call)
-    return PyTorchSource(exportable, inputs, name=path.stem, path=path)
+    source = PyTorchSource(exportable, inputs, name=path.stem, path=path)
+    source.original_size = read_size(path)
+    return source

@@ -18,6 +18,7 @@ TINY = f"{Path(__file__).parents[2] / 'fixtures' / 'tiny.py'}:build"
 def request(photos: Path, output: Path, **changed: Any) -> CompressRequest:
     """A compression of the tiny network that learns for a few steps."""
     options: dict[str, Any] = {"goal": "macs", "target": 0.3, "steps": 12, "rounds": 1, "round_to": 2}
+    options |= {"own_resolution": "resolutions" not in changed}
     conversion: dict[str, Any] = {
         "preset": "unit",
         "input_shapes": ["1,3,32,32"],

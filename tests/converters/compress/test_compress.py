@@ -129,7 +129,7 @@ def test_an_interrupt_keeps_the_best_so_far(
             yield loss
 
     monkeypatch.setattr(TorchNetwork, "learn", until_interrupted)
-    record, _ = compress(request(colour_photos[0].parent, tmp_path / "small.pt2", steps=100, rounds=1))
+    record, _ = compress(request(colour_photos[0].parent, tmp_path / "small.pt2", steps=100, rounds=1, rate=1e-4))
     assert record.interrupted
     assert record.steps[-1].steps == 6
     assert record.steps[-1].agreement == 1.0

@@ -26,7 +26,8 @@ def store(tmp_path: Path) -> SampleStore:
 
 
 def test_pictures_change_and_everything_else_stays(store: SampleStore) -> None:
-    (batch,) = islice(Samples(store, SPEC).endless(6), 1)
+    ((batch, originals),) = islice(Samples(store, SPEC).endless(6), 1)
+    assert originals is batch
     assert sorted(batch["ids"][:, 0]) == list(range(6))
     for photo, ids in zip(batch["photo"], batch["ids"], strict=True):
         own = store[int(ids[0])].feeds["photo"][0]
@@ -37,14 +38,14 @@ def test_pictures_change_and_everything_else_stays(store: SampleStore) -> None:
 
 def test_the_same_seed_gives_the_same_batches(store: SampleStore) -> None:
     one, same, other = (
-        [batch["photo"] for batch in islice(Samples(store, SPEC).endless(4, seed), 3)] for seed in (1, 1, 2)
+        [batch["photo"] for batch, _ in islice(Samples(store, SPEC).endless(4, seed), 3)] for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])
 
 
 def test_every_sample_comes_once_a_round(store: SampleStore) -> None:
-    seen = [int(ids) for batch in islice(Samples(store, SPEC).endless(2), 3) for ids in batch["ids"][:, 0]]
+    seen = [int(ids) for batch, _ in islice(Samples(store, SPEC).endless(2), 3) for ids in batch["ids"][:, 0]]
     assert sorted(seen) == list(range(6))
 
 
@@ -52,6 +53,29 @@ def test_unchanged_batches_are_the_samples_in_order(store: SampleStore) -> None:
     batches = list(Samples(store, SPEC, [5, 1, 3]).batches(2))
     assert [batch["ids"][:, 0].tolist() for batch in batches] == [[5, 1], [3]]
     assert np.array_equal(batches[0]["photo"][0], store[5].feeds["photo"][0])
+
+
+@pytest.fixture
+def smaller(store: SampleStore, tmp_path: Path) -> SampleStore:
+    """The photos at half their size, without the ids."""
+    made = SampleStore(tmp_path / "smaller")
+    for sample in store:
+        photo = sample.feeds["photo"].reshape(1, 3, 8, 2, 12, 2).mean((3, 5))
+        made.add(Stored(sample.name, {"photo": photo}, {}))
+    return made
+
+
+def test_a_network_for_smaller_photos_sees_the_originals_changed_photos_shrunk(
+    store: SampleStore, smaller: SampleStore
+) -> None:
+    spec = Spec("image-classification", inputs=(TensorSpec("photo", (None, 3, 8, 12), layout="NCHW"),))
+    samples = Samples(smaller, spec, [4, 0], originals=store)
+    for own, wanted in islice(samples.endless(2), 3):
+        assert own["photo"].shape == (2, 3, 8, 12)
+        assert np.allclose(own["photo"], wanted["photo"].reshape(2, 3, 8, 2, 12, 2).mean((3, 5)), atol=1e-5)
+    ((own, wanted),) = samples.pairs(2)
+    assert np.array_equal(own["photo"], np.concatenate([smaller[4].feeds["photo"], smaller[0].feeds["photo"]]))
+    assert np.array_equal(wanted["photo"], np.concatenate([store[4].feeds["photo"], store[0].feeds["photo"]]))
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

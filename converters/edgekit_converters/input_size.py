@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from edgekit.errors import EdgeKitError, ModelRefused
+from edgekit.errors import EdgeKitError, ModelRefused, UsageError
 from edgekit.spec import Spec, TensorSpec
-from edgekit_converters.plan.variants import Size
 from edgekit_converters.request import Request
 from edgekit_converters.sources import InputHint, Source, open_source
 
 TASK = "image-classification"
+Size = tuple[int, int]
+"""Height and width in pixels."""
+_SMALLEST_STEP, _LARGEST_STEP, _STEPS = 4, 32, 8
+
+
+def parse_sides(word: str) -> Size:
+    """Height and width of ``160`` or ``160x120``. Raises UsageError."""
+    height, separator, width = word.partition("x")
+    sides = (height, width if separator else height)
+    if not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise UsageError(f"--resolution {word}", expected="a side in pixels, e.g. 160, or HEIGHTxWIDTH")
+    return int(sides[0]), int(sides[1])
+
+
+def sides_below(own: Size) -> tuple[Size, ...]:
+    """Return smaller sizes of about the same shape down to half, largest first.
+
+    Their sides are multiples of a power of two (16 pixels below 224): where every layer halves a side without a
+    remainder, the network's grid lies on the photo as it did in training. (MobileNetV2 for 224 pixels is further from
+    its answers at 180 pixels than at 176.)
+    """
+    step = _SMALLEST_STEP
+    while step < _LARGEST_STEP and 2 * step * _STEPS <= min(own):
+        step *= 2
+    found = []
+    for height in range((own[0] - 1) // step * step, own[0] // 2 - 1, -step):
+        width = round(own[1] * height / own[0] / step) * step
+        if height > 0 and 0 < width < own[1]:
+            found.append((height, width))
+    return tuple(found)
+
+
+def photo_size(tensors: Sequence[TensorSpec]) -> Size | None:
+    """Height and width of the only photo among inputs; ``None`` where there is none, several, or no fixed size."""
+    pictures = [tensor for tensor in tensors if tensor.layout is not None]
+    if len(tensors) != 1 or len(pictures) != 1:
+        return None
+    sizes = pictures[0].shape[1:3] if pictures[0].layout == "NHWC" else pictures[0].shape[2:4]
+    return None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1])
 
 
 def own_size(spec: Spec) -> Size | None:
@@ -18,17 +57,13 @@ def own_size(spec: Spec) -> Size | None:
 
     Boxes and masks have another meaning, and another shape, at another size.
     """
-    pictures = [tensor for tensor in spec.inputs if tensor.layout is not None]
-    if spec.task != TASK or len(spec.inputs) != 1 or len(pictures) != 1:
-        return None
-    sizes = pictures[0].shape[1:3] if pictures[0].layout == "NHWC" else pictures[0].shape[2:4]
-    return None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1])
+    return photo_size(spec.inputs) if spec.task == TASK else None
 
 
 def scaled(said: Spec, own: Size, size: Size) -> Spec:
     """Return what the user said with the photos shrunk in the same measure before they are cut."""
     how = said.preprocess
-    inputs = tuple(_with_size(tensor, size) for tensor in said.inputs)
+    inputs = tuple(with_size(tensor, size) for tensor in said.inputs)
     if how is None or how.size is None:
         return said.replace(inputs=inputs)
     height, width = (round(side * new / old) for side, new, old in zip(how.size, size, own, strict=True))
@@ -50,7 +85,7 @@ def open_at(request: Request, original: Source, size: Size) -> Source:
         if original.framework == "keras":
             found = _keras_at(original, request, size)
         elif original.framework == "pytorch" and isinstance(request.model, str) and ":" in request.model:
-            tensor = _with_size(original.inputs[0], size)
+            tensor = with_size(original.inputs[0], size)
             hints = (InputHint(tensor.shape, tensor.name, tensor.dtype),)
             found = open_source(request.model, replace(request.source, inputs=hints))
         else:
@@ -67,7 +102,8 @@ def _fixed(size: Size, reason: str) -> ModelRefused:
     return ModelRefused(f"not made: the model takes no {size[0]}x{size[1]} photos: {reason}")
 
 
-def _with_size(tensor: TensorSpec, size: Size) -> TensorSpec:
+def with_size(tensor: TensorSpec, size: Size) -> TensorSpec:
+    """Return a photo's tensor with another height and width; any other as it is."""
     if tensor.layout is None and len(tensor.shape) != 4:
         return tensor
     if tensor.layout == "NHWC" or (tensor.layout is None and tensor.shape[-1] in (1, 3)):
@@ -83,7 +119,7 @@ def _keras_at(original: Source, request: Request, size: Size) -> Source:
     keras = import_keras()
     assert isinstance(original, KerasSource)  # noqa: S101  the framework says so
     model = original.model
-    shape = _with_size(original.inputs[0], size).shape
+    shape = with_size(original.inputs[0], size).shape
     try:
         taken = keras.Input(batch_shape=shape, dtype=original.inputs[0].dtype, name=original.inputs[0].name)
         clone = keras.models.clone_model(model, input_tensors=taken)

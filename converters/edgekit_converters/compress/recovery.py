@@ -1,0 +1,124 @@
+"""Learning from the original: at which rate, for how long, and which weights are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from edgekit_converters.compress.network import Network
+from edgekit_converters.compress.request import CompressRequest
+from edgekit_converters.compress.setting import Setting
+from edgekit_converters.progress import Stages
+
+_RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+_TRIAL_STEPS = 12
+_LOOK_EVERY = 0.05
+"""Share of a recovery after which it is judged on the samples kept aside, and the best is remembered."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What came of learning.
+
+    Attributes:
+        steps: That were taken, those of the trials of a rate aside.
+        rate: Largest learning rate.
+        distance: Of the answers to the original's on the samples kept aside, with the weights that were kept.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    steps: int
+    rate: float
+    distance: float
+    interrupted: bool
+
+
+def recover(
+    network: Network, setting: Setting, request: CompressRequest, share: float, *, stages: Stages, which: str
+) -> Recovery:
+    """Learn from the original; the network ends with the weights that were best on the samples kept aside.
+
+    Args:
+        network: The network.
+        setting: The samples.
+        request: Steps, minutes, rate and seed of all learning.
+        share: Of all learning that belongs to this recovery.
+        stages: Progress.
+        which: Of all recoveries, in words.
+    """
+    learner = _Learner(network, setting, request)
+    planned = round(request.steps * share)
+    limit = None if request.minutes is None else 60 * request.minutes * share
+    rate, count, interrupted = request.rate or 0.0, 0, True
+    with suppress(KeyboardInterrupt):
+        progress = _Progress(planned, limit)
+        if request.rate is None:
+            with stages.stage(f"find a learning rate, {which}"):
+                rate = learner.best_rate(min(_TRIAL_STEPS, planned))
+        with stages.stage(f"recover, {which}", planned):
+            for _ in stages.each(learner.learn(rate, progress, seed=request.seed + planned)):
+                count += 1
+        interrupted = False
+    if interrupted:
+        stages.note("interrupted: the best so far is kept")
+    network.restore(learner.weights)
+    return Recovery(count, rate, learner.distance, interrupted)
+
+
+class _Learner:
+    """Learns, and remembers the weights that were best.
+
+    Attributes:
+        weights: The best so far.
+        distance: Theirs.
+    """
+
+    def __init__(self, network: Network, setting: Setting, request: CompressRequest) -> None:
+        self._network, self._setting, self._seed = network, setting, request.seed
+        self.weights, self.distance = network.snapshot(), network.distance(setting.watched)
+
+    def _look(self) -> float:
+        distance = self._network.distance(self._setting.watched)
+        if distance < self.distance:
+            self.weights, self.distance = self._network.snapshot(), distance
+        return distance
+
+    def learn(self, rate: float, progress: _Progress, *, seed: int) -> Iterator[float]:
+        """Take steps, with a look at the samples kept aside now and then."""
+        looks = 1
+        for count, loss in enumerate(self._network.learn(self._setting.learned, progress, rate=rate, seed=seed), 1):
+            done = progress(count)
+            if done >= min(1.0, looks * _LOOK_EVERY):
+                looks = int(done / _LOOK_EVERY) + 1
+                self._look()
+            yield loss
+
+    def best_rate(self, steps: int) -> float:
+        """The rate at which a short learning of its own comes closest; the network goes on from the closest.
+
+        A network whose channels were refitted lies in a narrow valley: too large a rate throws it out of it, and
+        a thousand steps do not bring it back. How narrow it is differs from network to network.
+        """
+        start, begun, found = self.weights, self.distance, dict[float, float]()
+        for rate in _RATES:
+            self._network.restore(start)
+            for _ in self._network.learn(self._setting.learned, _Progress(steps, None), rate=rate, seed=self._seed):
+                pass
+            found[rate] = self._look()
+            if found[rate] > min(found.values()) < begun:
+                break  # smaller rates only learn less
+        self._network.restore(self.weights)
+        return min(found, key=lambda rate: found[rate])
+
+
+class _Progress:
+    """How much of a recovery is over, by its steps or by its time, whichever is further."""
+
+    def __init__(self, steps: int, seconds: float | None) -> None:
+        self._steps, self._seconds, self._start = steps, seconds, time.monotonic()
+
+    def __call__(self, step: int) -> float:
+        by_time = 0.0 if self._seconds is None else (time.monotonic() - self._start) / self._seconds
+        return max(step / self._steps, by_time)
