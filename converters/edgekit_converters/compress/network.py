@@ -82,6 +82,10 @@ class Network(ABC):
         """Go back to the weights of a snapshot of the same channels."""
 
     @abstractmethod
+    def between(self, start: object, end: object, share: float) -> object:
+        """Weights between two snapshots of the same channels: ``share`` of the way from the first to the second."""
+
+    @abstractmethod
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Answer; input and output names are the original's."""
 

@@ -14,6 +14,7 @@ from edgekit_converters.progress import Stages
 
 _RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 _TRIAL_STEPS = 12
+_WAYS_BACK = (0.75, 0.5)
 _LOOK_EVERY = 0.05
 """Share of a recovery after which it is judged on the samples kept aside, and the best is remembered."""
 
@@ -60,6 +61,7 @@ def recover(
         with stages.stage(f"recover, {which}", planned):
             for _ in stages.each(learner.learn(rate, progress, seed=request.seed + planned)):
                 count += 1
+        learner.look_back()
         interrupted = False
     if interrupted:
         stages.note("interrupted: the best so far is kept")
@@ -78,6 +80,7 @@ class _Learner:
     def __init__(self, network: Network, setting: Setting, request: CompressRequest) -> None:
         self._network, self._setting, self._seed = network, setting, request.seed
         self.weights, self.distance = network.snapshot(), network.distance(setting.watched)
+        self._first = self.weights
 
     def _look(self) -> float:
         distance = self._network.distance(self._setting.watched)
@@ -94,6 +97,16 @@ class _Learner:
                 looks = int(done / _LOOK_EVERY) + 1
                 self._look()
             yield loss
+
+    def look_back(self) -> None:
+        """Look at weights between those at the start and the best, which few samples did not teach too much.
+
+        As in Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models" (CVPR 2022, arXiv:2109.01903).
+        """
+        last = self.weights
+        for share in _WAYS_BACK if last is not self._first else ():
+            self._network.restore(self._network.between(self._first, last, share))
+            self._look()
 
     def best_rate(self, steps: int) -> float:
         """The rate at which a short learning of its own comes closest; the network goes on from the closest.

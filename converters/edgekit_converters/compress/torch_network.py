@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -190,6 +190,14 @@ class TorchNetwork(Network):
     def restore(self, weights: object) -> None:
         """See :class:`Network`."""
         self.model.load_state_dict(weights)
+
+    def between(self, start: object, end: object, share: float) -> object:
+        """See :class:`Network`."""
+        first, last = cast(dict[str, torch.Tensor], start), cast(dict[str, torch.Tensor], end)
+        return {
+            name: torch.lerp(first[name], tensor, share) if tensor.is_floating_point() else tensor
+            for name, tensor in last.items()
+        }
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """See :class:`Network`."""
