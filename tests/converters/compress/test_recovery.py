@@ -17,7 +17,7 @@ from tests.converters.compress.conftest import request
 
 
 class Valley:
-    """A network of one weight in a valley which learns towards 0, and whose floor is elsewhere for the samples kept aside.
+    """A network of one weight, which learns towards 0; the samples kept aside want it elsewhere.
 
     Attributes:
         rates: That were learned at, in order.
