@@ -30,7 +30,7 @@ from edgekit_converters.sources._original_size import MEMBER, size_text
 from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.pytorch import PyTorchSource
 
-_STATISTICS_SAMPLES = 128
+_STATISTICS_SAMPLES, _STATISTICS_BATCH = 128, 8
 _WARM_UP = 0.05
 _CLIP = 1.0
 
@@ -127,7 +127,7 @@ class TorchNetwork(Network):
 
     def _batches(self, samples: Samples) -> Iterator[Tensors]:
         """Some of the samples as tensors; a model with a fixed batch sees them one by one."""
-        size = BATCH if self._open_batch else 1
+        size = _STATISTICS_BATCH if self._open_batch else 1
         left = _STATISTICS_SAMPLES
         for feeds in samples.batches(size):
             tensors = self._tensors(feeds)
