@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -22,6 +23,10 @@ from edgekit_converters.compare.align import Alignment
 from edgekit_converters.compare.comparison import Comparison
 from edgekit_converters.compare.layers import LayerError
 from edgekit_converters.compare.tracing import Traced
+from edgekit_converters.plan.budget import Budget
+from edgekit_converters.plan.choose import choose
+from edgekit_converters.plan.store import PlanFile, write_plan
+from edgekit_converters.plan.variants import Piece, Variant
 from edgekit_converters.report.findings import Benched, Case, Changes, Example, Findings, Operator, Swap, Timing
 from edgekit_converters.report.page import render
 from edgekit_converters.report.plans import read_plan
@@ -155,6 +160,92 @@ def test_the_policy_stops_a_request_and_a_script_that_get_in(page: Path, open_ta
     assert tab.title() != "owned"
 
 
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A page of what `edgekit plan` measured of MobileNetV2: 60 variants within two decades of latency."""
+    rows = json.loads((Path(__file__).parent / "mobilenetv2_plan.json").read_text())
+    variants = tuple(
+        Variant(
+            piece_of(name),
+            name.split("/")[1],
+            int(name.split("/")[2]),
+            bundle=f"variants/{name.partition('/')[0]}",
+            size_bytes=size,
+            latency_ms=latency,
+            memory_bytes=60_000_000,
+            agreement=accuracy,
+            metric={"name": "accuracy", "value": accuracy, "original": 0.85},
+            drop_points=100 * (0.85 - accuracy),
+        )
+        for name, latency, size, accuracy in rows
+    )
+    limits = Budget(latency_ms=20, size_mb=5, memory_mb=150, drop_points=1)
+    plan = PlanFile(
+        model="mobilenetv2.keras", name="mobilenetv2", budget=limits, device=None, machine={},
+        baseline="onnx-int8/onnxruntime/2", finished=True, variants=variants, choice=choose(variants, limits),
+    )  # fmt: skip
+    folder = tmp_path / "crowded"
+    folder.mkdir()
+    write_plan(folder, plan)
+    path = tmp_path / "crowded.html"
+    path.write_text(render([], [read_plan(folder)]), encoding="utf-8")
+    return path
+
+
+def piece_of(name: str) -> Piece:
+    """The artifact of a variant by its name."""
+    kind, _, recipe = name.partition("/")[0].partition("-")
+    recipe, small, _ = recipe.partition("-208x208")
+    return Piece(kind, recipe, (208, 208) if small else None)
+
+
+OVERLAPS = """paper => {
+  const found = [];
+  for (const chart of document.querySelectorAll(".chart")) {
+    if (!chart.checkVisibility()) continue;
+    const whole = chart.getBoundingClientRect();
+    const texts = [...chart.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+    const shapes = [...chart.querySelectorAll(".dot .shape")].map(shape => ["a point", shape.getBoundingClientRect()]);
+    texts.forEach(([name, box], place) => {
+      if (box.left < whole.left || box.right > document.documentElement.clientWidth) found.push(`${name} leaves the page`);
+      const inset = 0.2 * box.height;  // the box of a text has room above and below its letters
+      for (const [other, b] of [...texts.slice(place + 1), ...shapes])
+        if (box.left < b.right && b.left < box.right && box.top + inset < b.bottom && b.top + inset < box.bottom)
+          found.push(`${name} on ${other}`);
+    });
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("which", "width"), [("crowded", 320), ("crowded", 400), ("crowded", 1280), ("page", 320), ("page", 1280)]
+)
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_no_name_lies_on_another(
+    which: str, width: int, media: Literal["screen", "print"], request: pytest.FixtureRequest, open_tab: TabOpener
+) -> None:
+    tab = open_tab(request.getfixturevalue(which).as_uri(), width)
+    tab.emulate_media(media=media)
+    assert tab.evaluate(OVERLAPS) == []
+
+
+def test_a_crowded_plan_names_what_matters_and_says_all_when_asked(crowded: Path, open_tab: TabOpener) -> None:
+    tab = open_tab(crowded.as_uri(), 320)
+    assert Axe().run(tab).violations_count == 0
+    drawing = tab.locator(".chart").first
+    assert drawing.locator(".name").all_text_contents() == ["onnx-int8", "tflite-int8"]
+    expect(drawing).to_contain_text("latency, ms (logarithmic)")
+    drawing.locator('[tabindex="0"]').focus()
+    heard = []
+    for _ in drawing.locator("[data-tip]").all():
+        heard.append(tab.evaluate("document.activeElement.getAttribute('aria-label')"))
+        tab.keyboard.press("ArrowRight")
+    times = [float(re.search(r"([\d.]+)\s(m?)s", line.replace("\u00a0", " "))[1]) for line in heard]
+    assert len(heard) == len({line.partition(",")[0] for line in heard}) == 28
+    assert times == sorted(times)  # from left to right, whatever is painted last
+
+
 def marks(tab: Tab, chart: str) -> Any:
     return tab.locator(f'.chart:has([id="{chart}-d"]) [data-tip]')
 
@@ -163,7 +254,7 @@ def test_a_mark_tells_its_numbers_when_it_is_pointed_at(page: Path, open_tab: Ta
     tab = open_tab(page.as_uri())
     tip = tab.locator(".tip")
     expect(tip).to_be_hidden()
-    marks(tab, "b0-metric-size").nth(0).locator(".shape").hover()
+    marks(tab, "b0-metric-size").and_(tab.locator('[data-place="0"]')).locator(".shape").hover()
     expect(tip).to_be_visible()
     expect(tip).to_have_text(re.compile(r"int8 TFLite.*accuracy 89\.0.%.*1\.00.MB, 2\.00.ms"))
     lit = tab.locator("tr.lit th")
