@@ -55,7 +55,9 @@ def test_at_an_edge_it_stands_inwards(x: float, anchor: str) -> None:
 
 def test_a_line_leads_to_a_name_that_stands_off() -> None:
     crowd = [around(100 + dx, 100 + dy) for dx in range(-40, 41, 10) for dy in range(-24, 25, 12)]
-    (off,) = placed([wanted(100, 100)], AREA, [around(100, 100), (0, 60, 60, 140), (60, 107, 140, 140), (60, 60, 140, 93)])
+    (off,) = placed(
+        [wanted(100, 100)], AREA, [around(100, 100), (0, 60, 60, 140), (60, 107, 140, 140), (60, 60, 140, 93)]
+    )
     assert off is not None
     assert off.leader is not None
     assert math.hypot(off.leader.x1 - 100, off.leader.y1 - 100) == pytest.approx(0.85 * 12)

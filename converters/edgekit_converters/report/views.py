@@ -266,7 +266,10 @@ def _plan_data(name: str, plan: Plan, quality: Quality, cost: Cost) -> Iterator[
         if value is None or x is None or (cost == SIZE and variant.bundle in drawn_files):
             continue
         drawn_files.add(variant.bundle)
-        group, detail = formats.index(variant.format), _how(variant) if cost == LATENCY else ""
+        group, detail = (
+            formats.index(variant.format),
+            words.run_by(variant.engine, variant.threads) if cost == LATENCY else "",
+        )
         yield _variant_datum(name, plan, quality, variant, x=x, value=value, group=group, detail=detail)
 
 
@@ -295,12 +298,6 @@ def _variant_datum(
     mark = mark or ("" if variant.fits else "missed")
     artifact = variant.name.partition("/")[0]
     return Datum(f"{name}-{variant.name}", artifact, group, x, value, value, value, lines, mark, detail)
-
-
-def _how(variant: Variant) -> str:
-    """What runs a variant."""
-    threads = f"{variant.threads} thread{'s' if variant.threads != 1 else ''}" if variant.threads else ""
-    return ", ".join(filter(None, (variant.engine, threads)))
 
 
 def _plan_verdict(plan: Plan) -> tuple[str, str]:

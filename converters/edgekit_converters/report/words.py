@@ -182,6 +182,12 @@ def peaks(machine: Mapping[str, Any]) -> str:
 _UNITS = {"ms": "ms", "mb": "MB", "points": "points"}
 
 
+def run_by(engine: str | None, threads: int | None) -> str:
+    """What runs an artifact: the engine and its threads, as far as they are known."""
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    return ", ".join(filter(None, (engine, counted)))
+
+
 def limit(name: str, value: float) -> str:
     """A limit of a budget: ``latency_ms`` of 20 as ``latency 20 ms``."""
     axis, _, unit = name.partition("_")

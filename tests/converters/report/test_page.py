@@ -207,7 +207,7 @@ OVERLAPS = """paper => {
     const texts = [...chart.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
     const shapes = [...chart.querySelectorAll(".dot .shape")].map(shape => ["a point", shape.getBoundingClientRect()]);
     texts.forEach(([name, box], place) => {
-      if (box.left < whole.left || box.right > document.documentElement.clientWidth) found.push(`${name} leaves the page`);
+      if (box.left < whole.left || box.right > document.documentElement.clientWidth) found.push(`${name} is cut`);
       const inset = 0.2 * box.height;  // the box of a text has room above and below its letters
       for (const [other, b] of [...texts.slice(place + 1), ...shapes])
         if (box.left < b.right && b.left < box.right && box.top + inset < b.bottom && b.top + inset < box.bottom)
