@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -23,14 +22,12 @@ from edgekit_converters.compare.align import Alignment
 from edgekit_converters.compare.comparison import Comparison
 from edgekit_converters.compare.layers import LayerError
 from edgekit_converters.compare.tracing import Traced
-from edgekit_converters.plan.budget import Budget
-from edgekit_converters.plan.choose import choose
-from edgekit_converters.plan.store import PlanFile, write_plan
-from edgekit_converters.plan.variants import Piece, Variant
+from edgekit_converters.plan.store import write_plan
 from edgekit_converters.report.findings import Benched, Case, Changes, Example, Findings, Operator, Swap, Timing
 from edgekit_converters.report.page import render
 from edgekit_converters.report.plans import read_plan
 from tests.chromium import needed
+from tests.converters.plan.mobilenetv2 import crowded_plan
 from tests.converters.report.test_report import EVIL, plan_folder
 
 TabOpener = Callable[..., Tab]
@@ -162,41 +159,13 @@ def test_the_policy_stops_a_request_and_a_script_that_get_in(page: Path, open_ta
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
-    """A page of what `edgekit plan` measured of MobileNetV2: 60 variants within two decades of latency."""
-    rows = json.loads((Path(__file__).parent / "mobilenetv2_plan.json").read_text())
-    variants = tuple(
-        Variant(
-            piece_of(name),
-            name.split("/")[1],
-            int(name.split("/")[2]),
-            bundle=f"variants/{name.partition('/')[0]}",
-            size_bytes=size,
-            latency_ms=latency,
-            memory_bytes=60_000_000,
-            agreement=accuracy,
-            metric={"name": "accuracy", "value": accuracy, "original": 0.85},
-            drop_points=100 * (0.85 - accuracy),
-        )
-        for name, latency, size, accuracy in rows
-    )
-    limits = Budget(latency_ms=20, size_mb=5, memory_mb=150, drop_points=1)
-    plan = PlanFile(
-        model="mobilenetv2.keras", name="mobilenetv2", budget=limits, device=None, machine={},
-        baseline="onnx-int8/onnxruntime/2", finished=True, variants=variants, choice=choose(variants, limits),
-    )  # fmt: skip
+    """A page of what `edgekit plan` measured of MobileNetV2: 58 variants, of which 28 were measured."""
     folder = tmp_path / "crowded"
     folder.mkdir()
-    write_plan(folder, plan)
+    write_plan(folder, crowded_plan())
     path = tmp_path / "crowded.html"
     path.write_text(render([], [read_plan(folder)]), encoding="utf-8")
     return path
-
-
-def piece_of(name: str) -> Piece:
-    """The artifact of a variant by its name."""
-    kind, _, recipe = name.partition("/")[0].partition("-")
-    recipe, small, _ = recipe.partition("-208x208")
-    return Piece(kind, recipe, (208, 208) if small else None)
 
 
 OVERLAPS = """paper => {
@@ -316,6 +285,19 @@ def test_paper_is_white_and_a4(page: Path, open_tab: TabOpener, dark: bool) -> N
     expect(tab.locator("nav").first).to_be_hidden()
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(tab.locator("details:not([open])")).to_have_count(0)  # what is folded would be lost on paper
+
+
+def test_the_title_has_no_sheet_to_itself(
+    crowded: Path, tmp_path: Path, open_tab: TabOpener, findings: Findings
+) -> None:
+    """Fault: each part of a page of several began on a new sheet, the first one too."""
+    path = tmp_path / "both.html"
+    path.write_text(render([findings], [read_plan(crowded.with_suffix(""))]), encoding="utf-8")
+    tab = open_tab(path.as_uri())
+    tab.emulate_media(media="print")
+    assert tab.locator("article").count() == 2
+    expect(tab.locator("article").first).to_have_css("break-before", "auto")
+    expect(tab.locator("article").last).to_have_css("break-before", "page")
 
 
 def test_a_class_called_like_a_script_stays_text(page: Path, open_tab: TabOpener) -> None:
