@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import UsageError
-from edgekit_converters.compress.request import CompressRequest, Goal, parse_latency, parse_size
+from edgekit.units import parse_size, parse_time
+from edgekit_converters.compress.request import CompressRequest, Goal
 from edgekit_converters.options import source_options
 from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
@@ -119,9 +120,9 @@ def _goal(macs: float | None, size: str | None, latency: str | None) -> tuple[Go
     if macs is not None:
         given.append(("macs", macs))
     if size is not None:
-        given.append(("size", parse_size(size)))
+        given.append(("size", parse_size(size, given=f"--target-size {size}")))
     if latency is not None:
-        given.append(("latency", parse_latency(latency)))
+        given.append(("latency", parse_time(latency, given=f"--target-latency {latency}", example="10ms")))
     if len(given) != 1:
         raise UsageError(
             f"{len(given)} targets", expected="one of --target-macs 0.7, --target-size 5MB, --target-latency 10ms"
