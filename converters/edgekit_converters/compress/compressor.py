@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from edgekit.atomic import atomic_file
 from edgekit.bundle import file_sha256
 from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import INTEGER_COSINE, Gate, Parity, ParityMeter
+from edgekit.signals import Stopped
 from edgekit.tasks import Task, task_for
 from edgekit_converters.benching import check_device
 from edgekit_converters.compress.goals import Aim, aim_for
@@ -164,7 +165,7 @@ class _Compression:
         best, weights = self.network.distance(self.watched), self.network.snapshot()
         progress = _Progress(planned, None if self.request.minutes is None else 60 * self.request.minutes * share)
         looks = 1
-        with suppress(KeyboardInterrupt), self.stages.stage(f"recover, {which}", planned):
+        with _until_ctrl_c(), self.stages.stage(f"recover, {which}", planned):
             self.interrupted = True
             lessons = self.network.learn(
                 self.learned, progress, rate=self.request.rate, seed=self.request.seed + planned
@@ -188,6 +189,8 @@ class _Compression:
         try:
             with self.stages.stage(f"train quantization-aware with {self.request.train}"):
                 self.network.train(tune, self.request.train_steps)
+        except Stopped:
+            raise
         except KeyboardInterrupt:
             self.interrupted = True
             self.network.restore(before)
@@ -270,6 +273,17 @@ class _Progress:
     def __call__(self, step: int) -> float:
         by_time = 0.0 if self._seconds is None else (time.monotonic() - self._start) / self._seconds
         return max(step / self._steps, by_time)
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """End the learning at Ctrl-C, whose user wants what there is; SIGTERM is for the whole command."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        return
 
 
 def _learning_shares(rounds: int) -> Iterator[float]:
