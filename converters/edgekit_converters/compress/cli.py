@@ -88,8 +88,8 @@ def compress(
 
     SOURCE is opened as by edgekit convert. Channels that matter least to the answers are removed from all layers that
     depend on them, the rest learns from the original's answers to your unlabelled inputs. Ctrl-C ends the learning
-    and keeps the best so far. Beside the result lies compression.json with the parity after every step. A result that
-    lost more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
+    and keeps the best so far. Beside the result lies NAME.compression.json with the parity after every step. A result
+    that lost more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
     """
     from edgekit_converters.api import build_request
     from edgekit_converters.compress.compressor import DropTooLarge

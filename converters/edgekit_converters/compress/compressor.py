@@ -19,7 +19,7 @@ from edgekit_converters.benching import check_device
 from edgekit_converters.compress.goals import Aim, aim_for
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.networks import network_of
-from edgekit_converters.compress.record import RECORD, Record, Step, in_millions, measured_step
+from edgekit_converters.compress.record import Record, Step, in_millions, measured_step, record_path
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.compress.training import Tune, training_function
@@ -226,15 +226,15 @@ class _Compression:
         output = request.output
         if missed is not None and not request.allow_degraded:
             kept = output.with_name(f"{output.stem}.{DEGRADED}{output.suffix}")
-            self._write(record, kept, kept.with_name(f"{output.stem}.{DEGRADED}.{RECORD}"))
+            self._write(record, kept)
             raise DropTooLarge(missed, record, kept)
-        self._write(record, output, output.with_name(RECORD))
+        self._write(record, output)
         return record
 
-    def _write(self, record: Record, model: Path, path: Path) -> None:
+    def _write(self, record: Record, model: Path) -> None:
         with self.stages.stage("write the model"), atomic_file(model) as temporary:
             self.network.save(temporary)
-        record.write(path)
+        record.write(record_path(model))
 
     def _record(
         self, before: tuple[int, int], after: tuple[int, int], aim: Aim, reached: bool, missed: str | None

@@ -1,4 +1,4 @@
-"""``compression.json``: what was done to a model, and how close to the original it was after each step."""
+"""``NAME.compression.json``: what was done to a model, and how close to the original it was after each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from edgekit.atomic import atomic_file
 from edgekit.parity import Parity
 
-RECORD = "compression.json"
 SCHEMA = 1
 
 
@@ -93,6 +92,11 @@ class Record:
         """Write the JSON form in one step."""
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def record_path(model: Path) -> Path:
+    """Where the record of a compressed model lies: beside it, under its name."""
+    return model.with_name(f"{model.stem}.compression.json")
 
 
 def in_millions(count: int) -> str:

@@ -23,7 +23,7 @@ def test_the_command_writes_a_model_and_shows_every_step(
     assert "recover" in done.stdout
     assert "0.0025 MB as fp32: 74 % of the parameters" in done.stdout
     assert "note: recover:" in done.stderr
-    record = json.loads((tmp_path / "compression.json").read_text())
+    record = json.loads((tmp_path / "small.compression.json").read_text())
     assert record["parameters"][1] <= 2500 / 4
 
 
