@@ -14,6 +14,9 @@ _DIRECTIONS = (0, 180, 30, -30, 150, -150, 90, -90, 60, -60, 120, -120)
 _STEP = 7.0
 _AFAR = 1.5
 """How many times the gap a name may stand off before a line has to lead to it."""
+_NEARER, _SAME_PLACE, _CLEAR = 1.3, 0.45, 0.5
+"""A name without a line is so many times nearer to its own point than to any other; points nearer to each other than
+this many gaps count as one; a line keeps so many gaps off other points."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +78,32 @@ class Spot:
         return {"start": left, "middle": (left + right) / 2, "end": right}[self.anchor]
 
 
-def placed(wanted: Sequence[Wanted], area: Box, points: Sequence[Box], lines: Sequence[Line] = ()) -> list[Spot | None]:
+def placed(
+    wanted: Sequence[Wanted],
+    area: Box,
+    points: Sequence[Box],
+    *,
+    barred: Sequence[Box] = (),
+    lines: Sequence[Line] = (),
+) -> list[Spot | None]:
     """Find a place for each name, the first ones first.
 
     Args:
         wanted: The most important first.
         area: No name leaves it.
-        points: No name covers one, and no leader crosses one but its own.
+        points: All points, those without a name too. No name covers one or stands as near to another as to its own,
+            and no leader touches one but its own.
+        barred: No name covers these, and no leader crosses them.
         lines: Names keep off these where they can.
 
     Returns:
         A place for each; ``None`` where there is none within reach.
     """
     found: list[Spot | None] = []
+    around = _Around(area, points, barred)
     for want in wanted:
         kept = [spot for spot in found if spot is not None]
-        free = [spot for spot in _spots(want) if _is_free(spot, want, area, points, kept)]
+        free = [spot for spot in _spots(want) if _is_free(spot, want, around, kept)]
         clear = (spot for spot in free if not any(crosses(line, spot.box) for line in lines))
         found.append(next(clear, free[0] if free else None))
     return found
@@ -153,17 +166,46 @@ def _leader(want: Wanted, box: Box, anchor: str, angle: float) -> Line:
     return Line(want.x + (x2 - want.x) * rim / length, want.y + (y2 - want.y) * rim / length, x2, y2)
 
 
-def _is_free(spot: Spot, want: Wanted, area: Box, points: Sequence[Box], kept: Sequence[Spot]) -> bool:
-    if not inside(spot.box, area) or any(overlap(spot.box, point) for point in points):
+@dataclass(frozen=True)
+class _Around:
+    """What names keep off; the arguments of `placed`."""
+
+    area: Box
+    points: Sequence[Box]
+    barred: Sequence[Box]
+
+
+def _is_free(spot: Spot, want: Wanted, around: _Around, kept: Sequence[Spot]) -> bool:
+    if not inside(spot.box, around.area) or any(overlap(spot.box, box) for box in (*around.points, *around.barred)):
         return False
     leaders = [other.leader for other in kept if other.leader is not None]
     if any(overlap(spot.box, other.box) for other in kept) or any(crosses(line, spot.box) for line in leaders):
         return False
+    middles = [((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in around.points]
+    others = [at for at in middles if math.dist(at, (want.x, want.y)) > _SAME_PLACE * want.gap]
     if spot.leader is None:
-        return True
-    others = [point for point in points if not (point[0] <= want.x <= point[2] and point[1] <= want.y <= point[3])]
-    barred = [*others, *(other.box for other in kept)]
-    return not any(crosses(spot.leader, box) for box in barred) and not any(_cut(spot.leader, line) for line in leaders)
+        own = _apart(spot.box, want.x, want.y)
+        return all(_apart(spot.box, *at) > _NEARER * own for at in others)
+    walls = [box for box in around.barred if not (box[0] <= want.x <= box[2] and box[1] <= want.y <= box[3])]
+    if any(crosses(spot.leader, box) for box in (*walls, *(other.box for other in kept))):
+        return False
+    return not any(_cut(spot.leader, line) for line in leaders) and all(
+        _off(spot.leader, *at) > _CLEAR * want.gap for at in others
+    )
+
+
+def _apart(box: Box, x: float, y: float) -> float:
+    """How far a box is from a point."""
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
+
+
+def _off(line: Line, x: float, y: float) -> float:
+    """How far a line is from a point."""
+    dx, dy = line.x2 - line.x1, line.y2 - line.y1
+    length = dx * dx + dy * dy
+    along = 0.0 if length == 0 else ((x - line.x1) * dx + (y - line.y1) * dy) / length
+    along = min(1.0, max(0.0, along))
+    return math.hypot(line.x1 + along * dx - x, line.y1 + along * dy - y)
 
 
 def _cut(a: Line, b: Line) -> bool:

@@ -54,29 +54,46 @@ def test_at_an_edge_it_stands_inwards(x: float, anchor: str) -> None:
 
 
 def test_a_line_leads_to_a_name_that_stands_off() -> None:
-    crowd = [around(100 + dx, 100 + dy) for dx in range(-40, 41, 10) for dy in range(-24, 25, 12)]
-    (off,) = placed(
-        [wanted(100, 100)], AREA, [around(100, 100), (0, 60, 60, 140), (60, 107, 140, 140), (60, 60, 140, 93)]
-    )
+    walls = [(0, 60, 60, 140), (60, 107, 140, 140), (60, 60, 140, 93), (140, 60, 300, 140)]
+    (off,) = placed([wanted(100, 100)], AREA, [around(100, 100)], barred=[*walls[:3]])
     assert off is not None
     assert off.leader is not None
     assert math.hypot(off.leader.x1 - 100, off.leader.y1 - 100) == pytest.approx(0.85 * 12)
-    assert placed([wanted(100, 100)], AREA, crowd) == [None]  # every line would cross a point
+    assert placed([wanted(100, 100)], AREA, [around(100, 100)], barred=walls) == [None]  # each line would cross one
+
+
+def test_a_name_is_never_taken_for_that_of_a_neighbour() -> None:
+    """Fault: two marks side by side, and the name of the left one at the right of the right one."""
+    points = [around(100, 100), around(112, 100)]
+    spots = placed([wanted(100, 100), wanted(112, 100)], AREA, points)
+    for spot, own, other in zip(spots, (100, 112), (112, 100), strict=True):
+        assert spot is not None
+        if spot.leader is None:
+            assert abs(spot.x - own) < abs(spot.x - other)
+        else:
+            assert not crosses(spot.leader, (other - 5, 95, other + 5, 105))
+    assert spots[0] is not None
+    assert spots[0].anchor == "end"
+
+
+def test_points_at_one_place_each_have_their_name() -> None:
+    spots = placed([wanted(100, 100), wanted(101, 100)], AREA, [around(100, 100), around(101, 100)])
+    assert None not in spots
 
 
 def test_lines_are_kept_off_where_there_is_a_choice() -> None:
     across = Line(115, 0, 115, 200)
-    (spot,) = placed([wanted(100, 100)], AREA, [around(100, 100)], [across])
+    (spot,) = placed([wanted(100, 100)], AREA, [around(100, 100)], lines=[across])
     assert spot is not None
     assert spot.anchor == "end"
     everywhere = [Line(0, y, 300, y) for y in range(0, 200, 4)]
-    (forced,) = placed([wanted(100, 100)], AREA, [around(100, 100)], everywhere)
+    (forced,) = placed([wanted(100, 100)], AREA, [around(100, 100)], lines=everywhere)
     assert forced is not None
 
 
 def test_what_is_out_of_reach_has_no_name() -> None:
-    wide = [around(100, 100), (0, 60, 300, 93), (0, 107, 300, 140), (110, 60, 300, 140), (0, 60, 90, 140)]
-    assert placed([wanted(100, 100, reach=30)], AREA, wide) == [None]
+    wide = [(0, 60, 300, 93), (0, 107, 300, 140), (110, 60, 300, 140), (0, 60, 90, 140)]
+    assert placed([wanted(100, 100, reach=30)], AREA, [around(100, 100)], barred=wide) == [None]
 
 
 @pytest.mark.parametrize(

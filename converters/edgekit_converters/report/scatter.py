@@ -17,7 +17,7 @@ _AREA: Box = (LEFT, TOP - 12, RIGHT + 16, BOTTOM)
 # Letters as they are on a phone, where a drawing is small and they are larger in it (style.css).
 _NAME, _NAME_IN_BOLD, _SMALL = 9.7, 11.2, 9.1
 LINE, _GAP, _RING = 18.0, 13.0, 11.0
-_NEAR, _FAR = 41.0, 160.0
+_NEAR, _FAR = 62.0, 160.0
 """How far from its point a name may stand, and those that matter most."""
 _REFERENCE_STEP = 10
 
@@ -290,7 +290,9 @@ def _named(dots: Sequence[Dot], taken: Sequence[Box], shown: Sequence[Dot], line
             said.add(place)
             first.append(dot)
     whiskers = [Line(dot.x, dot.low, dot.x, dot.high) for dot in dots if dot.low != dot.high]
-    spots = placed([_wanted(dot) for dot in first], _AREA, [*map(_around, dots), *taken], [*lines, *whiskers])
+    spots = placed(
+        [_wanted(dot) for dot in first], _AREA, [*map(_around, dots)], barred=taken, lines=[*lines, *whiskers]
+    )
     labels = {}
     for dot, spot in zip(first, spots, strict=True):
         if spot is not None:
