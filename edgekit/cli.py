@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from edgekit.errors import EdgeKitError, MissingExtra
+from edgekit.signals import exit_code, terminable
 
 VERBS = {
     "convert": ("edgekit_converters.cli:convert", "Turn a trained model into a bundle of TFLite and ONNX artifacts."),
@@ -99,7 +100,7 @@ def group(ctx: click.Context, debug: bool) -> None:
     """Take a trained model to a Raspberry Pi, a Jetson or a phone, with proof that its answers stay the same.
 
     Exit codes: 0 done, 2 usage, 3 input refused, 4 parity or quality not met, 5 something missing on this
-    machine, 6 finished with some items failed.
+    machine, 6 finished with some items failed. Ctrl-C gives 130 and SIGTERM 143, with nothing half written.
     """
     ctx.obj = {"debug": debug}
 
@@ -111,13 +112,14 @@ def main(arguments: list[str] | None = None) -> None:
     # --debug may stand after the verb too, where people type it.
     words = (["--debug"] if debug else []) + [word for word in words if word != "--debug"]
     try:
-        code = int(group.main(words, prog_name="edgekit", standalone_mode=False) or 0)
+        with terminable():
+            code = int(group.main(words, prog_name="edgekit", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted; nothing was published", err=True)
-        code = 130
+        code = exit_code(stop.__cause__ or stop)  # click turns it into its own
     except (EdgeKitError, ImportError) as error:
         if debug:
             raise

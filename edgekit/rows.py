@@ -133,3 +133,24 @@ def row_of_words(text: str) -> dict[str, str]:
             expected='a .csv, .tsv or .jsonl file, or one row as name=value,name=value ("name=a, b" with a comma)',
         )
     return {name: value for name, (_, _, value) in zip(names, pairs, strict=True)}
+
+
+def json_object(line: str, where: str, key: str, example: str) -> dict[str, Any]:
+    """Read a line of a JSON-lines file.
+
+    Args:
+        line: The line.
+        where: File and number of it, for messages.
+        key: A text that it must hold.
+        example: A good line, for messages.
+
+    Raises:
+        DataRefused: No JSON, no object, or no text of that key.
+    """
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get(key), str):
+        raise DataRefused(f"{where}: {line[:80]}", expected=example)
+    return row

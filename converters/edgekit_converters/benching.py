@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,17 +67,52 @@ def bench(
     Raises:
         NotMeasured: The engine is missing there or refuses the file, or the machine was throttled.
     """
-    words = ["bench", str(bundle), "--recipe", recipe, "--seconds", f"{seconds:g}", "--json", "-"]
-    words += ["--engine", engine] if engine else []
-    words += ["--threads", ",".join(map(str, threads))] if threads else []
-    words += ["--on", device] if device else []
-    done = edgekit(words)
     try:
-        rows: list[dict[str, Any]] = json.loads(done.stdout)["measurements"]
-    except (ValueError, KeyError, TypeError):
-        said = complaint(done.stderr).replace(f"{bundle}{os.sep}", "")
-        raise NotMeasured(f"not measured: {said} (edgekit bench ended with {done.returncode})") from None
+        found = asked(bundle, "--recipe", recipe, engine=engine, threads=threads, seconds=seconds, device=device)
+    except NotMeasured as reason:
+        raise NotMeasured(f"not measured: {reason}") from None
+    rows: list[dict[str, Any]] = found["measurements"]
     throttled = [row["invalid"] for row in rows if not row["valid"]]
     if throttled:
         raise NotMeasured(f"the machine was throttled: {'; '.join(throttled[0])}")
     return rows
+
+
+def asked(
+    bundle: Path,
+    *more: str,
+    engine: str | None = None,
+    threads: Sequence[int] = (),
+    seconds: float = 1.0,
+    device: str | None = None,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Ask ``edgekit bench`` for its whole answer; rows of a throttled machine are in it, marked.
+
+    Args:
+        bundle: What to measure.
+        more: Other options of the command, such as ``--all``.
+        engine: Name of the engine; ``None`` takes each format's own.
+        threads: A row each; none is one row with the engine's own number.
+        seconds: Timed for each row.
+        device: Name of a board; ``None`` is this machine.
+        timeout: Seconds until it is given up; ``None`` waits.
+
+    Raises:
+        NotMeasured: It has no times, or takes too long.
+    """
+    words = ["bench", str(bundle), *more, "--seconds", f"{seconds:g}", "--json", "-"]
+    words += ["--engine", engine] if engine else []
+    words += ["--threads", ",".join(map(str, threads))] if threads else []
+    words += ["--on", device] if device else []
+    try:
+        done = edgekit(words, timeout)
+    except subprocess.TimeoutExpired:
+        raise NotMeasured(f"edgekit bench did not end within {timeout:g} s") from None
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+        found["measurements"]
+    except (ValueError, KeyError, TypeError):
+        said = complaint(done.stderr).replace(f"{bundle}{os.sep}", "")
+        raise NotMeasured(f"{said} (edgekit bench ended with {done.returncode})") from None
+    return found

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_GRACE_SECONDS = 3.0
+
 
 def edgekit(words: Sequence[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run an ``edgekit`` command and keep what it says.
@@ -20,9 +22,23 @@ def edgekit(words: Sequence[str], timeout: float | None = None) -> subprocess.Co
         subprocess.TimeoutExpired: It takes longer.
     """
     command = [sys.executable, "-m", "edgekit.cli", *words]
-    return subprocess.run(
-        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout
-    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            out, err = child.communicate(timeout=timeout)
+        except BaseException:
+            _end(child)
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Let a command remove what it has half written, if it does so soon."""
+    child.terminate()
+    try:
+        child.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 def complaint(stderr: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.bundle import Artifact, Manifest
 from edgekit.metrics import Metric
+from edgekit.units import digits, megabytes
 from edgekit_converters.measure import SLOWER
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _row(artifact: Artifact, original: int) -> list[str]:
         f"{parity.worst.relative_l2:.2g}",
         f"{100 * parity.agreement.value:.1f} %" if parity.agreement else "",
         accuracy(parity.metric),
-        f"{artifact.latency_ms:.3g} ms",
+        f"{digits(artifact.latency_ms)} ms",
         _verdict(artifact),
     ]
 
@@ -54,11 +55,6 @@ def _verdict(artifact: Artifact) -> str:
     verdict = "[green]pass[/green]" if artifact.degraded is None else "[red]missed[/red]"
     slower = any(note.startswith(SLOWER) for note in artifact.notes)
     return verdict + (f" [yellow]{SLOWER}[/yellow]" if slower else "")
-
-
-def megabytes(size: int) -> str:
-    """A size in bytes as megabytes (10^6), or kilobytes below one tenth of one."""
-    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def accuracy(metric: Metric | None) -> str:

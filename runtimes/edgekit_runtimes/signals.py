@@ -9,23 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from edgekit.signals import Stopped
+
+__all__ = ["Stopped", "check_stop", "clean_stop"]
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
-
-
-class Stopped(KeyboardInterrupt):
-    """The user or the system asked for the end.
-
-    Args:
-        number: Number of the signal.
-
-    Attributes:
-        code: Exit code of a process that a signal ends, ``128 + number``.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
 
 
 @contextmanager

@@ -17,7 +17,8 @@ def said(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str = "") ->
     """Let the child say this; the words that it is started with are gathered."""
     asked: list[list[str]] = []
 
-    def run(words: list[str]) -> CompletedProcess[str]:
+    def run(words: list[str], timeout: float | None) -> CompletedProcess[str]:
+        assert timeout is None
         asked.append(words)
         return CompletedProcess(words, code, out, err)
 
@@ -46,3 +47,18 @@ def test_an_error_is_told_without_its_remedy(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(benching.NotMeasured) as refused:
         benching.bench(Path("b"), "int8")
     assert str(refused.value) == "not measured: m.onnx: no engine (edgekit bench ended with 5)"
+
+
+def test_the_whole_answer_has_the_rows_of_a_throttled_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"valid": False, "invalid": ["the clock fell to 600 MHz"], "threads": 1}
+    answer = {"measurements": [ROW, row], "machine_peak": {"gbytes_per_s": 9.5}}
+    words = said(monkeypatch, 4, json.dumps(answer))
+    assert benching.asked(Path("b"), "--all", "--runs", "20") == answer
+    assert " ".join(words[0]) == "bench b --all --runs 20 --seconds 1 --json -"
+
+
+def test_a_child_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import threading\nthreading.Event().wait()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(benching.NotMeasured, match=r"edgekit bench did not end within 0\.2 s"):
+        benching.asked(Path("b"), timeout=0.2)

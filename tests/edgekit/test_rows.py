@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import DataRefused
-from edgekit.rows import read_rows, row_of_words
+from edgekit.rows import json_object, read_rows, row_of_words
 
 
 def values(path: Path, *columns: str) -> list[dict[str, str]]:
@@ -90,3 +90,21 @@ def test_a_row_as_a_person_types_it() -> None:
 def test_what_is_no_row_is_refused(text: str) -> None:
     with pytest.raises(DataRefused, match="or one row as name=value"):
         row_of_words(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "x.jsonl line 3: .*expected a JSON object a line"),
+        ("[1]", r"x.jsonl line 3: \[1\]; expected an example"),
+        ('{"text": 1}', "expected an example"),
+        ('{"file": "a"}', "expected an example"),
+    ],
+)
+def test_a_line_without_the_text_that_is_wanted_is_refused(line: str, said: str) -> None:
+    with pytest.raises(DataRefused, match=said):
+        json_object(line, "x.jsonl line 3", "text", "an example")
+
+
+def test_a_line_with_the_text_is_read() -> None:
+    assert json_object('{"text": "a", "label": 1}', "x", "text", "an example") == {"text": "a", "label": 1}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import UsageError
-from edgekit_converters.compress.request import CompressRequest, Goal, parse_latency, parse_size
+from edgekit.units import parse_size, parse_time
+from edgekit_converters.compress.request import CompressRequest, Goal
 from edgekit_converters.input_size import parse_sides
 from edgekit_converters.options import source_options
 from edgekit_converters.quantize.recipes import RECIPES
@@ -96,9 +97,9 @@ def compress(
 
     SOURCE is opened as by edgekit convert. Channels that matter least to the answers are removed from all layers that
     depend on them, the rest learns from the original's answers to your unlabelled inputs. A classifier takes smaller
-    photos besides, where that changes fewer of its answers than smaller layers do. Ctrl-C ends the learning
-    and keeps the best so far. Beside the result lies compression.json with the parity after every step. A result that
-    lost more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
+    photos besides, where that changes fewer of its answers than smaller layers do. Ctrl-C ends the learning and keeps
+    the best so far. Beside the result lies NAME.compression.json with the parity after every step. A result that lost
+    more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
     """
     from edgekit_converters.api import build_request
     from edgekit_converters.compress.compressor import DropTooLarge
@@ -130,9 +131,9 @@ def _goal(macs: float | None, size: str | None, latency: str | None) -> tuple[Go
     if macs is not None:
         given.append(("macs", macs))
     if size is not None:
-        given.append(("size", parse_size(size)))
+        given.append(("size", parse_size(size, given=f"--target-size {size}")))
     if latency is not None:
-        given.append(("latency", parse_latency(latency)))
+        given.append(("latency", parse_time(latency, given=f"--target-latency {latency}", example="10ms")))
     if len(given) != 1:
         raise UsageError(
             f"{len(given)} targets", expected="one of --target-macs 0.7, --target-size 5MB, --target-latency 10ms"

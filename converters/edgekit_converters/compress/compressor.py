@@ -11,10 +11,11 @@ from edgekit.atomic import atomic_file
 from edgekit.bundle import file_sha256
 from edgekit.errors import DataRefused, QualityError, UsageError
 from edgekit.parity import INTEGER_COSINE, Gate, Parity, ParityMeter
+from edgekit.signals import Stopped
 from edgekit_converters.benching import check_device
 from edgekit_converters.compress.goals import Aim, aim_for
 from edgekit_converters.compress.network import Network
-from edgekit_converters.compress.record import RECORD, Record, Step, in_millions, measured_step
+from edgekit_converters.compress.record import Record, Step, in_millions, measured_step, record_path
 from edgekit_converters.compress.recovery import recover
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.setting import Setting, Settings
@@ -166,6 +167,8 @@ class _Compression:
         try:
             with self.stages.stage(f"train quantization-aware with {self.request.train}"):
                 self.network.train(tune, self.request.train_steps)
+        except Stopped:
+            raise
         except KeyboardInterrupt:
             self.interrupted = True
             self.network.restore(before)
@@ -200,15 +203,15 @@ class _Compression:
         output = request.output
         if missed is not None and not request.allow_degraded:
             kept = output.with_name(f"{output.stem}.{DEGRADED}{output.suffix}")
-            self._write(record, kept, kept.with_name(f"{output.stem}.{DEGRADED}.{RECORD}"))
+            self._write(record, kept)
             raise DropTooLarge(missed, record, kept)
-        self._write(record, output, output.with_name(RECORD))
+        self._write(record, output)
         return record
 
-    def _write(self, record: Record, model: Path, path: Path) -> None:
+    def _write(self, record: Record, model: Path) -> None:
         with self.stages.stage("write the model"), atomic_file(model) as temporary:
             self.network.save(temporary, self.setting.original_size)
-        record.write(path)
+        record.write(record_path(model))
 
     def _record(self, aim: Aim, reached: bool, missed: str | None) -> Record:
         source, parity, whole, setting = self.source, self.parity, self.settings.whole, self.setting

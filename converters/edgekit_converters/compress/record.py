@@ -1,4 +1,4 @@
-"""``compression.json``: what was done to a model, and how close to the original it was after each step."""
+"""``NAME.compression.json``: what was done to a model, and how close to the original it was after each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from edgekit.atomic import atomic_file
 from edgekit.parity import Parity
 from edgekit_converters.input_size import Size
 
-RECORD = "compression.json"
 SCHEMA = 1
 
 
@@ -98,6 +97,11 @@ class Record:
         """Write the JSON form in one step."""
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def record_path(model: Path) -> Path:
+    """Where the record of a compressed model lies: beside it, under its name."""
+    return model.with_name(f"{model.stem}.compression.json")
 
 
 def in_millions(count: int) -> str:

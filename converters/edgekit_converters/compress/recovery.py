@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from edgekit.signals import Stopped
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.setting import Setting
@@ -53,7 +54,7 @@ def recover(
     planned = round(request.steps * share)
     limit = None if request.minutes is None else 60 * request.minutes * share
     rate, count, interrupted = request.rate or 0.0, 0, True
-    with suppress(KeyboardInterrupt):
+    with _until_ctrl_c():
         progress = _Progress(planned, limit)
         if request.rate is None:
             with stages.stage(f"find a learning rate, {which}"):
@@ -67,6 +68,17 @@ def recover(
         stages.note("interrupted: the best so far is kept")
     network.restore(learner.weights)
     return Recovery(count, rate, learner.distance, interrupted)
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """End the learning at Ctrl-C, whose user wants what there is; SIGTERM is for the whole command."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        return
 
 
 class _Learner:

@@ -70,22 +70,3 @@ class CompressRequest:
         for name, number in {**counts, "--minutes": self.minutes, "--rate": self.rate}.items():
             if number is not None and not 0 < number < math.inf:
                 raise UsageError(f"{name} {number:g}", expected="more than 0")
-
-
-def parse_size(text: str) -> float:
-    """Bytes of ``5MB``, ``800 kB`` or ``1500000``; powers of ten, as files are listed. Raises UsageError."""
-    return _parse("--target-size", text, {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9}, "e.g. 5MB or 800kB")
-
-
-def parse_latency(text: str) -> float:
-    """Milliseconds of ``10ms``, ``0.5s`` or ``10``. Raises UsageError."""
-    return _parse("--target-latency", text, {"": 1.0, "ms": 1.0, "us": 1e-3, "s": 1e3}, "e.g. 10ms")
-
-
-def _parse(option: str, text: str, units: dict[str, float], example: str) -> float:
-    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    unit = text.strip()[len(number) :].strip().lower()
-    try:
-        return float(number) * units[unit]
-    except (ValueError, KeyError) as error:
-        raise UsageError(f"{option} {text!r}", expected=f"a number with a unit, {example}") from error

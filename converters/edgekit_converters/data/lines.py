@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import DataRefused
+from edgekit.rows import json_object
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
 from edgekit_converters.data.dataset import Dataset, Item
@@ -41,12 +40,7 @@ def _tsv_line(line: str, _: str) -> tuple[Any, Any]:
 
 
 def _json_line(line: str, where: str) -> tuple[Any, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …, "label": …} or {"text": …, "entities": […]}')
+    row = json_object(line, where, "text", '{"text": …, "label": …} or {"text": …, "entities": […]}')
     pair = row.get("text_pair")
     return (row["text"], pair) if isinstance(pair, str) else row["text"], row.get("label", row.get("entities"))
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
+from edgekit.rows import json_object
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
 from edgekit.tasks.base import Task
 from edgekit.tasks.picture import PictureTask
 from edgekit_converters.data.dataset import Dataset, Item
+from edgekit_converters.data.files import class_index, read_list
 
 
 def read_one(path: Path, spec: Spec) -> Dataset:
@@ -34,7 +34,7 @@ def read_folder(folder: Path, spec: Spec) -> Dataset:
     classes = sorted({p.relative_to(folder).parts[0] for p in files if p.parent != folder})
     if any(p.parent == folder for p in files):
         classes = []  # a flat folder, or a mixed one: no labels can be read from it
-    index = _class_index(classes, spec, str(folder))
+    index = class_index(classes, spec, str(folder))
     items = [
         Item(str(p.relative_to(folder)), p, index[p.relative_to(folder).parts[0]] if classes else None) for p in files
     ]
@@ -43,23 +43,7 @@ def read_folder(folder: Path, spec: Spec) -> Dataset:
 
 def read_csv(path: Path, spec: Spec) -> Dataset:
     """A CSV with a column ``file`` and, if known, ``label``, which may name a file too; relative to the CSV."""
-    kind = task_class(spec.task)
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if "file" not in (reader.fieldnames or ()):
-            raise DataRefused(f"{path} has columns {reader.fieldnames}", expected="file, and label if known")
-        items = [
-            Item(
-                row["file"],
-                path.parent / row["file"],
-                kind.truth(spec, _label(row.get("label"), path.parent), f"{path.name} line {number}"),
-            )
-            for number, row in enumerate(reader, 2)
-        ]
-    missing = next((item for item in items if not Path(item.value).is_file()), None)
-    if missing is not None:
-        raise DataRefused(f"{path} names {missing.name}, which does not exist", expected="files relative to the CSV")
-    return Dataset(lambda: iter(items), len(items), str(path))
+    return read_list(path, spec, _label)
 
 
 def read_jsonl(path: Path, spec: Spec) -> Dataset:
@@ -70,7 +54,7 @@ def read_jsonl(path: Path, spec: Spec) -> Dataset:
         for number, line in enumerate(stream, 1):
             if line.strip():
                 where = f"{path.name} line {number}"
-                row = _row(line, where)
+                row = json_object(line, where, "file", '{"file": …, "label": …}')
                 file = path.parent / row["file"]
                 if not file.is_file():
                     raise DataRefused(f"{where} names {row['file']}, which does not exist", expected="files beside it")
@@ -78,16 +62,6 @@ def read_jsonl(path: Path, spec: Spec) -> Dataset:
                 known = _label(label, path.parent) if isinstance(label, str) else label
                 items.append(Item(row["file"], file, kind.truth(spec, known, where)))
     return Dataset(lambda: iter(items), len(items), str(path))
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
-        raise DataRefused(f"{where}: {line[:80]}", expected='{"file": …, "label": …}')
-    return row
 
 
 def _label(text: str | None, folder: Path) -> str | Path | None:
@@ -105,12 +79,6 @@ def _beside(kind: type[Task], file: Path, spec: Spec) -> Any:
 def _is_truth(kind: type[Task], file: Path) -> bool:
     """Whether an image is the truth of another one, such as a mask."""
     return issubclass(kind, PictureTask) and kind.is_truth(file)
-
-
-def _class_index(classes: Sequence[str], spec: Spec, where: str) -> dict[str, int]:
-    if not spec.labels or not classes:
-        return {name: number for number, name in enumerate(classes)}
-    return {name: task_class(spec.task).truth(spec, name, where) or 0 for name in classes}
 
 
 READERS: dict[str, Callable[[Path, Spec], Dataset]] = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import DataRefused
 from edgekit.sound.reading import SOUND_SUFFIXES
 from edgekit.spec import Spec
-from edgekit.tasks import task_class
 from edgekit_converters.data.dataset import Dataset, Item
+from edgekit_converters.data.files import class_index, read_list
 
 _TRANSCRIPT = "speech-to-text"
 
@@ -31,28 +30,14 @@ def read_folder(folder: Path, spec: Spec) -> Dataset:
         return Dataset(lambda: iter(items), len(items), str(folder))
     flat = any(p.parent == folder for p in files)  # flat or mixed: no classes can be read from it
     classes = [] if flat else sorted({p.relative_to(folder).parts[0] for p in files})
-    index = _class_index(classes, spec, str(folder))
+    index = class_index(classes, spec, str(folder))
     items = [Item(str(p.relative_to(folder)), p, index.get(p.relative_to(folder).parts[0])) for p in files]
     return Dataset(lambda: iter(items), len(items), str(folder))
 
 
 def read_csv(path: Path, spec: Spec) -> Dataset:
     """A CSV with a column ``file``, relative to the CSV, and if known ``label``: a class, or what is said."""
-    truth = task_class(spec.task).truth
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if "file" not in (reader.fieldnames or ()):
-            raise DataRefused(f"{path} has columns {reader.fieldnames}", expected="file, and label if known")
-        items = [
-            Item(
-                row["file"], path.parent / row["file"], truth(spec, row.get("label"), f"{path.name} line {number}")
-            )
-            for number, row in enumerate(reader, 2)
-        ]  # fmt: skip
-    missing = next((item for item in items if not item.value.is_file()), None)
-    if missing is not None:
-        raise DataRefused(f"{path} names {missing.name}, which does not exist", expected="files relative to the CSV")
-    return Dataset(lambda: iter(items), len(items), str(path))
+    return read_list(path, spec, lambda label, _: label)
 
 
 def _beside(path: Path, spec: Spec) -> str | None:
@@ -63,12 +48,6 @@ def _beside(path: Path, spec: Spec) -> str | None:
         return said.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError as error:
         raise DataRefused(f"{said}: {error}", expected="UTF-8 text") from error
-
-
-def _class_index(classes: list[str], spec: Spec, where: str) -> dict[str, int]:
-    if not spec.labels:
-        return {name: number for number, name in enumerate(classes)}
-    return {name: task_class(spec.task).truth(spec, name, where) for name in classes}
 
 
 READERS: dict[str, Callable[[Path, Spec], Dataset]] = {

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from edgekit.errors import UsageError
+from edgekit.units import BYTES, MILLISECONDS, parse_amount
 
-_BYTES = {"B": 1e-6, "kB": 1e-3, "KB": 1e-3, "MB": 1.0, "GB": 1e3, "KiB": 1.024e-3, "MiB": 1.048576, "GiB": 1073.741824}
+_MEGABYTES = {unit: count / 1e6 for unit, count in BYTES.items()}
 _UNITS: Mapping[str, Mapping[str, float]] = {
-    "latency": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3},
-    "size": _BYTES,
-    "memory": _BYTES,
+    "latency": MILLISECONDS,
+    "size": _MEGABYTES,
+    "memory": _MEGABYTES,
     "drop": {"%": 1.0, "points": 1.0},
 }
 _FIELDS = {"latency": "latency_ms", "size": "size_mb", "memory": "memory_mb", "drop": "drop_points"}
 _EXAMPLES = {"latency": "latency=20ms", "size": "size=5MB", "memory": "memory=150MB", "drop": "drop=1%"}
 _SAID = {"latency_ms": "ms", "size_mb": "MB", "memory_mb": "MB", "drop_points": "points"}
 _FORM = "AXIS=NUMBER UNIT, apart by commas, e.g. latency=20ms,size=5MB,memory=150MB,drop=1%"
-_VALUE = re.compile(r"([0-9.,eE+-]+)\s*(\D*)")
 
 
 @dataclass(frozen=True)
@@ -71,18 +69,7 @@ def parse_budget(text: str) -> Budget:
 
 
 def _amount(axis: str, text: str) -> float:
-    match = _VALUE.fullmatch(text)
-    try:
-        number = float(match[1]) if match else math.nan
-    except ValueError:
-        number = math.nan
-    if match is None or not math.isfinite(number):
-        raise UsageError(f"--budget: {axis}={text} holds no number", expected=_EXAMPLES[axis])
-    unit = match[2].strip()
-    if unit not in _UNITS[axis]:
-        units = ", ".join(_UNITS[axis])
-        received = f"the unit {unit!r}" if unit else "no unit"
-        raise UsageError(f"--budget: {axis}={text} has {received}", expected=f"one of {units}, e.g. {_EXAMPLES[axis]}")
+    number = parse_amount(text, _UNITS[axis], given=f"--budget: {axis}={text}", example=_EXAMPLES[axis])
     if number < 0 or (number == 0 and axis != "drop"):
         raise UsageError(f"--budget: {axis}={text}, which nothing can fit", expected="a number above 0")
-    return number * _UNITS[axis][unit]
+    return number

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.errors import QualityError, UsageError
+from edgekit.signals import exit_code
 from edgekit_converters.options import conversion_options
 from edgekit_converters.plan.choose import PREFERENCES
 from edgekit_converters.quantize.recipes import RECIPES
@@ -169,7 +170,7 @@ def _threads(words: str | None) -> tuple[int, ...] | None:
 
 
 def _carried_out(job: Job, *, as_json: bool) -> PlanFile:
-    """Run the plan; Ctrl-C leaves a folder that the same command goes on from."""
+    """Run the plan; Ctrl-C or SIGTERM leaves a folder that the same command goes on from."""
     from edgekit_converters.plan.planner import Planner
     from edgekit_converters.progress import Silent, Stages, reporter_for_terminal
 
@@ -177,9 +178,9 @@ def _carried_out(job: Job, *, as_json: bool) -> PlanFile:
         planner = Planner(job, Stages(reporter))
         try:
             return planner.run()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             _tell_how_to_go_on(job, planner)
-            raise click.exceptions.Exit(130) from None
+            raise click.exceptions.Exit(exit_code(stop)) from None
 
     if as_json:
         return run(Silent())

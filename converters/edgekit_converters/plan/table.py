@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgekit.units import digits, megabytes
 from edgekit_converters.plan.choose import better_axes, compared
 from edgekit_converters.plan.store import PlanFile
 from edgekit_converters.plan.variants import Variant
-from edgekit_converters.table import megabytes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,7 +103,7 @@ def _cells(plan: PlanFile, variant: Variant) -> list[str]:
         " ".join([variant.piece.format, variant.piece.recipe, *_size(variant)]),
         variant.engine if made else "",
         str(variant.threads) if made else "",
-        "" if variant.latency_ms is None else f"{variant.latency_ms:.3g} ms",
+        "" if variant.latency_ms is None else f"{digits(variant.latency_ms)} ms",
         size,
         "" if variant.memory_bytes is None else f"{variant.memory_bytes / 1e6:.0f} MB",
         "" if variant.agreement is None else f"{100 * variant.agreement:.1f} %",

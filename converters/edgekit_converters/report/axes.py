@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-_TICKS = 5
+_TICKS, _MOST_TICKS = 5, 8
+_DECADE = 10.0
+"""Ratio of the largest to the smallest value from which on an axis is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,64 @@ def linear(
     axis = Axis(label, low, min(high, most) if most > low else high, start, end)
     marks = [float(f"{low + number * step:.12g}") for number in range(count + 1)]
     ticks = tuple(Tick(axis.place(mark), text(mark)) for mark in marks if mark <= axis.high + 1e-12)
-    return Axis(label, axis.low, axis.high, start, end, ticks)
+    return replace(axis, ticks=ticks)
 
 
-def decades(label: str, values: Iterable[float], *, start: float, end: float) -> Axis:
-    """A logarithmic axis from one power of ten to another; values of 0 lie at its low end."""
-    positive = [value for value in values if value > 0] or [1e-6, 1.0]
-    first, last = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
-    last = max(last, first + 1)
-    axis = Axis(label, 10.0**first, 10.0**last, start, end, logarithmic=True)
-    step = max(1, round((last - first) / _TICKS))
-    ticks = tuple(Tick(axis.place(10.0**power), f"1e{power}") for power in range(first, last + 1, step))
-    return Axis(label, axis.low, axis.high, start, end, ticks, logarithmic=True)
+def logarithmic(
+    label: str,
+    values: Iterable[float],
+    *,
+    start: float,
+    end: float,
+    text: Callable[[float], str] = "{:g}".format,
+) -> Axis:
+    """An axis on which equal ratios are equal distances; values of 0 lie at its low end.
+
+    Args:
+        label: Quantity and unit.
+        values: At least one, none negative.
+        start: Place of its low end.
+        end: Place of its high end.
+        text: Words of a tick.
+    """
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = _one_two_five(min(positive), math.floor), _one_two_five(max(positive), math.ceil)
+    if low == high:
+        low = _one_two_five(low / 1.5, math.floor)
+    axis = Axis(label, low, high, start, end, logarithmic=True)
+    ticks = tuple(Tick(axis.place(mark), text(mark)) for mark in _marks(low, high))
+    return replace(axis, ticks=ticks)
+
+
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether values are so far apart that the small ones could not be told on a linear axis."""
+    listed = list(values)
+    return min(listed) > 0 and max(listed) >= _DECADE * min(listed)
+
+
+def _one_two_five(value: float, rounded: Callable[[float], int]) -> float:
+    """The next of 1, 2, 5, 10, 20, 50, … by ``math.floor`` or ``math.ceil``."""
+    power = math.floor(math.log10(value) + 1e-12)
+    steps = [float(f"{factor}e{power}") for factor in (1, 2, 5, 10)]
+    if rounded is math.floor:
+        return max(step for step in steps if step <= value * (1 + 1e-9))
+    return min(step for step in steps if step >= value * (1 - 1e-9))
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Numbers 1, 2, 5 of each power of ten, or where they are too many whole powers, each or every few."""
+    first, last = math.floor(math.log10(low) + 1e-12), math.ceil(math.log10(high) - 1e-12)
+    every = max(1, math.ceil((last - first) / _MOST_TICKS))
+    choices: tuple[tuple[range, tuple[int, ...]], ...] = (
+        (range(first, last + 1), (1, 2, 5)),
+        (range(first, last + 1, every), (1,)),
+    )
+    for powers, factors in choices:
+        marks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        marks = [mark for mark in marks if low * (1 - 1e-9) <= mark <= high * (1 + 1e-9)]
+        if len(marks) <= _MOST_TICKS:
+            break
+    return marks
 
 
 def _round_step(least: float) -> float:

@@ -84,12 +84,14 @@ class Benched:
         timings: Artifact file -> what was measured.
         peak: What the machine was measured to do at most; empty when not known.
         notes: What could not be measured, and why.
+        how: Engine and threads, where they were given; empty for those of ``edgekit run``.
     """
 
     where: str
     timings: Mapping[str, Timing]
     peak: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    how: str = ""
 
 
 @dataclass(frozen=True)

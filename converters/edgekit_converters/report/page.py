@@ -14,7 +14,7 @@ from edgekit_converters.compare.table import short
 from edgekit_converters.report import words
 from edgekit_converters.report.findings import Findings, by_time
 from edgekit_converters.report.plans import Plan
-from edgekit_converters.report.scatter import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from edgekit_converters.report.scatter import BOTTOM, HEIGHT, LEFT, LINE, RIGHT, TOP, WIDTH
 from edgekit_converters.report.views import Key, bundle_view, compared, plan_view, shown_name
 
 if TYPE_CHECKING:
@@ -82,6 +82,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     names: dict[str, Any] = {"w": words, "by_time": by_time, "short": short}
-    names.update(WIDTH=WIDTH, HEIGHT=HEIGHT, LEFT=LEFT, RIGHT=RIGHT, TOP=TOP, BOTTOM=BOTTOM)
+    names.update(WIDTH=WIDTH, HEIGHT=HEIGHT, LEFT=LEFT, RIGHT=RIGHT, TOP=TOP, BOTTOM=BOTTOM, LINE=LINE)
     environment.globals.update(names)
     return environment

@@ -13,10 +13,8 @@ from edgekit_converters.report.findings import FORMATS, Case, Findings
 from edgekit_converters.report.layer_bars import Bars, layer_drawings
 from edgekit_converters.report.plans import Plan, Variant
 from edgekit_converters.report.reproduce import commands
-from edgekit_converters.report.scatter import Datum, Quality, Scatter, drawn
+from edgekit_converters.report.scatter import LATENCY, SIZE, Cost, Datum, Quality, Scatter, drawn
 from edgekit_converters.report.verdict import Verdict, judged
-
-SIZE, LATENCY = "size, MB", "latency, ms"
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def _qualities(name: str, cases: Sequence[Case]) -> list[Quality]:
 
 
 def _panel(name: str, quality: Quality, findings: Findings, verdict: Verdict, formats: Sequence[str]) -> Panel:
-    def data(cost: str) -> list[Datum]:
+    def data(cost: Cost) -> list[Datum]:
         found = []
         for case in findings.cases:
             mark = "missed" if case.artifact.degraded else "best" if case is verdict.case else ""
@@ -185,12 +183,12 @@ def _panel(name: str, quality: Quality, findings: Findings, verdict: Verdict, fo
             found.append(_datum(key, group, quality, case, cost=cost, mark=mark))
         return found
 
-    charts = (drawn(f"{quality.name}-{axis[:4]}", quality, axis, data(axis)) for axis in (SIZE, LATENCY))
+    charts = (drawn(f"{quality.name}-{axis.name}", quality, axis, data(axis)) for axis in (SIZE, LATENCY))
     return Panel(quality, tuple(charts))
 
 
-def _datum(key: str, group: int, quality: Quality, case: Case, *, cost: str, mark: str) -> Datum:
-    x = case.artifact.bytes / 1e6 if cost == SIZE else case.latency_ms
+def _datum(key: str, group: int, quality: Quality, case: Case, *, cost: Cost, mark: str) -> Datum:
+    x = case.artifact.bytes if cost == SIZE else case.latency_ms
     value, low, high = _value(quality, case.artifact.parity)
     shown = words.percent(value) if quality.share else words.error(value)
     lines = (
@@ -225,13 +223,13 @@ def compared(views: Sequence[BundleView]) -> Panel | None:
     label = names.pop()
     quality = Quality("all", label) if label else Quality("all", "relative L2", share=False, logarithmic=True)
 
-    def data(cost: str) -> list[Datum]:
+    def data(cost: Cost) -> list[Datum]:
         return [
             _datum(view.key(case), group, quality, case, cost=cost, mark="best" * (case is view.verdict.case))
             for group, view, case in cases
         ]
 
-    return Panel(quality, tuple(drawn(f"all-{axis[:4]}", quality, axis, data(axis)) for axis in (SIZE, LATENCY)))
+    return Panel(quality, tuple(drawn(f"all-{axis.name}", quality, axis, data(axis)) for axis in (SIZE, LATENCY)))
 
 
 def plan_view(number: int, plan: Plan) -> PlanView:
@@ -241,7 +239,7 @@ def plan_view(number: int, plan: Plan) -> PlanView:
     if quality is not None:
         data = {axis: list(_plan_data(name, plan, quality, axis)) for axis in (LATENCY, SIZE)}
         charts = tuple(
-            drawn(f"{quality.name}-{axis[:4]}", quality, axis, found, front=True)
+            drawn(f"{quality.name}-{axis.name}", quality, axis, found, front=True)
             for axis, found in data.items()
             if found
         )
@@ -258,17 +256,21 @@ def _formats(plan: Plan) -> list[str]:
     return list(dict.fromkeys(variant.format for variant in _made(plan)))
 
 
-def _plan_data(name: str, plan: Plan, quality: Quality, cost: str) -> Iterator[Datum]:
+def _plan_data(name: str, plan: Plan, quality: Quality, cost: Cost) -> Iterator[Datum]:
     """Points of what is known; of one artifact the size is drawn once, whatever runs it."""
     formats, drawn_files = _formats(plan), set()
     telling = (plan.chosen, plan.baseline)
     for variant in sorted(_made(plan), key=lambda one: [one.name != each for each in telling]):
         value = _rating(quality, variant)
-        x = variant.latency_ms if cost == LATENCY else (variant.size_bytes or 0) / 1e6
+        x = variant.latency_ms if cost == LATENCY else variant.size_bytes
         if value is None or x is None or (cost == SIZE and variant.bundle in drawn_files):
             continue
         drawn_files.add(variant.bundle)
-        yield _variant_datum(name, plan, quality, variant, x=x, value=value, group=formats.index(variant.format))
+        group, detail = (
+            formats.index(variant.format),
+            words.run_by(variant.engine, variant.threads) if cost == LATENCY else "",
+        )
+        yield _variant_datum(name, plan, quality, variant, x=x, value=value, group=group, detail=detail)
 
 
 def _plan_quality(name: str, variants: Sequence[Variant]) -> Quality | None:
@@ -288,13 +290,14 @@ def _rating(quality: Quality, variant: Variant) -> float | None:
 
 
 def _variant_datum(
-    name: str, plan: Plan, quality: Quality, variant: Variant, *, x: float, value: float, group: int
+    name: str, plan: Plan, quality: Quality, variant: Variant, *, x: float, value: float, group: int, detail: str
 ) -> Datum:
     mark = "best" if variant.name == plan.chosen else "baseline" if variant.name == plan.baseline else ""
     shown = words.percent(value) if quality.share else f"{value:.4g}"
     lines = (variant.name, f"{quality.label} {shown}", ", ".join(_needs(variant)), variant.why)
     mark = mark or ("" if variant.fits else "missed")
-    return Datum(f"{name}-{variant.name}", variant.name, group, x, value, value, value, lines, mark)
+    artifact = variant.name.partition("/")[0]
+    return Datum(f"{name}-{variant.name}", artifact, group, x, value, value, value, lines, mark, detail)
 
 
 def _plan_verdict(plan: Plan) -> tuple[str, str]:

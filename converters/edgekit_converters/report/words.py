@@ -9,6 +9,7 @@ from edgekit.bundle import Manifest
 from edgekit.metrics import Metric, points_lost
 from edgekit.spec import Preprocess, Spec, TensorSpec
 from edgekit.table import TableEncoding
+from edgekit.units import megabytes
 
 TIMES, MINUS, NBSP = "\u00d7", "\u2212", "\u00a0"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -18,7 +19,7 @@ _COLORS = {"rgb": "RGB", "bgr": "BGR", "gray": "gray"}
 
 def size(count: float) -> str:
     """Bytes as megabytes (10^6), or kilobytes below one tenth of one."""
-    return f"{count / 1e6:.2f}{NBSP}MB" if count >= 1e5 else f"{count / 1e3:.1f}{NBSP}kB"
+    return megabytes(count).replace(" ", NBSP)
 
 
 def milliseconds(value: float) -> str:
@@ -180,6 +181,12 @@ def peaks(machine: Mapping[str, Any]) -> str:
 
 
 _UNITS = {"ms": "ms", "mb": "MB", "points": "points"}
+
+
+def run_by(engine: str | None, threads: int | None) -> str:
+    """What runs an artifact: the engine and its threads, as far as they are known."""
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    return ", ".join(filter(None, (engine, counted)))
 
 
 def limit(name: str, value: float) -> str:

@@ -14,11 +14,12 @@ from edgekit_converters.compare import CompareRequest, Comparison, compare
 from edgekit_converters.compare.samples import spread
 from edgekit_converters.data import open_dataset
 from edgekit_converters.progress import Stages
+from edgekit_converters.report import words
 from edgekit_converters.report.changes import find_changes
 from edgekit_converters.report.findings import Benched, Case, Changes, Findings
 from edgekit_converters.report.page import render
-from edgekit_converters.report.plans import is_plan, read_plan
-from edgekit_converters.report.timing import bench
+from edgekit_converters.report.plans import Plan, is_plan, read_plan
+from edgekit_converters.report.timing import Way, bench
 
 _LAYER_SAMPLES = 8
 _FLOATS = ("fp32", "fp16")
@@ -55,10 +56,10 @@ def write_report(request: ReportRequest, stages: Stages) -> int:
     """
     _refuse_inside(request.output)
     plans = [read_plan(folder) for folder in request.sources if is_plan(folder)]
-    folders = [folder for folder in request.sources if not is_plan(folder)]
-    folders += [folder for plan in plans if (folder := plan.chosen_bundle) is not None]
-    bundles = [Bundle(folder) for folder in folders]
-    found = [_look(bundle, request, stages) for bundle in bundles]
+    wanted: list[tuple[Path, Way | None]] = [(folder, None) for folder in request.sources if not is_plan(folder)]
+    wanted += [(folder, _way(plan)) for plan in plans if (folder := plan.chosen_bundle) is not None]
+    bundles = [(Bundle(folder), way) for folder, way in wanted]
+    found = [_look(bundle, request, stages, way) for bundle, way in bundles]
     with stages.stage("write the page"), atomic_file(request.output) as temporary:
         text = render(found, plans, data=request.data)
         temporary.write_text(text, encoding="utf-8")
@@ -76,10 +77,21 @@ def _refuse_inside(output: Path) -> None:
         )
 
 
-def _look(bundle: Bundle, request: ReportRequest, stages: Stages) -> Findings:
+def _way(plan: Plan) -> Way | None:
+    """How the plan runs what it chose."""
+    chosen = plan.variant(plan.chosen)
+    if chosen is None or not chosen.engine:
+        return None
+    return Way(chosen.engine, chosen.threads, chosen.latency_ms, plan.device)
+
+
+def _look(bundle: Bundle, request: ReportRequest, stages: Stages, way: Way | None) -> Findings:
     """Everything that is asked for of one bundle."""
     notes: list[str] = []
-    benched = None if request.seconds is None else _benched(bundle, request.seconds, request.device, stages, notes)
+    benched = _benched(bundle, request, way, stages, notes)
+    if benched is None and way is not None and way.latency_ms is not None:
+        where = f" on {way.where}" if way.where else ""
+        notes.append(f"The plan measured {words.milliseconds(way.latency_ms)}{where} with {way}, which it chose.")
     layers: dict[str, Comparison] = {}
     if request.seconds is not None or request.data is not None:
         layers = dict(_layers(bundle, request.data, stages, notes))
@@ -94,13 +106,17 @@ def _look(bundle: Bundle, request: ReportRequest, stages: Stages) -> Findings:
     return Findings(bundle.path.resolve().name, bundle.manifest, cases, benched, tuple(dict.fromkeys(notes)))
 
 
-def _benched(bundle: Bundle, seconds: float, device: str | None, stages: Stages, notes: list[str]) -> Benched | None:
+def _benched(
+    bundle: Bundle, request: ReportRequest, way: Way | None, stages: Stages, notes: list[str]
+) -> Benched | None:
     """Times; a machine that cannot measure is no reason for no page, unless it was named."""
+    if request.seconds is None:
+        return None
     with stages.stage(f"{bundle.path.name}: measure the artifacts"):
         try:
-            found = bench(bundle.path, seconds, device)
+            found = bench(bundle.path, request.seconds, request.device, way)
         except EdgeKitError as error:
-            if device is not None:
+            if request.device is not None:
                 raise
             notes.append(f"The times are those of the conversion: {error.received}.")
             stages.note(notes[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgekit.units import digits
 from edgekit_runtimes.bench.comparison import Comparison
 from edgekit_runtimes.bench.machine import State
 from edgekit_runtimes.bench.measurement import PARTS, Measurement
@@ -39,13 +40,13 @@ def _columns(one: Measurement) -> dict[str, str]:
     latency = one.latency
     return {
         "threads": str(one.threads),
-        "load ms": _ms(one.load_ms),
-        "first ms": _ms(one.first_ms),
-        "p50 ms": _ms(latency.p50),
-        "p90 ms": _ms(latency.p90),
-        "p99 ms": _ms(latency.p99),
-        "mean ms": _ms(latency.mean),
-        "min ms": _ms(latency.minimum),
+        "load ms": digits(one.load_ms),
+        "first ms": digits(one.first_ms),
+        "p50 ms": digits(latency.p50),
+        "p90 ms": digits(latency.p90),
+        "p99 ms": digits(latency.p99),
+        "mean ms": digits(latency.mean),
+        "min ms": digits(latency.minimum),
         "runs": str(latency.count),
         "runs/s": f"{latency.per_second:.1f}",
         "peak MB": _mb(one.memory.peak),
@@ -58,8 +59,8 @@ def parts_table(measurements: Sequence[Measurement]) -> Table:
     table = _table(("artifact",), ("threads",), tuple(f"{part} ms" for part in PARTS), ("p90 ms", "inputs/s"))
     for one in measurements:
         whole = one.parts["whole"]
-        medians = [_ms(one.parts[part].p50) for part in PARTS]
-        table.add_row(one.target.name, str(one.threads), *medians, _ms(whole.p90), f"{whole.per_second:.1f}")
+        medians = [digits(one.parts[part].p50) for part in PARTS]
+        table.add_row(one.target.name, str(one.threads), *medians, digits(whole.p90), f"{whole.per_second:.1f}")
     return table
 
 
@@ -72,11 +73,11 @@ def operators_table(profile: Profile) -> Table:
     kinds = profile.kinds()
     for kind in kinds[:KINDS_SHOWN]:
         worst = max((node for node in profile.nodes if node.kind == kind.kind), key=lambda node: node.milliseconds)
-        where = f"{escape(worst.name)}: {_ms(worst.milliseconds)} ms"
-        table.add_row(escape(kind.kind), str(kind.nodes), _ms(kind.milliseconds), f"{kind.share:.1%}", where)
+        where = f"{escape(worst.name)}: {digits(worst.milliseconds)} ms"
+        table.add_row(escape(kind.kind), str(kind.nodes), digits(kind.milliseconds), f"{kind.share:.1%}", where)
     if rest := kinds[KINDS_SHOWN:]:
         share = sum(kind.share for kind in rest)
-        milliseconds = _ms(sum(kind.milliseconds for kind in rest))
+        milliseconds = digits(sum(kind.milliseconds for kind in rest))
         table.add_row("the others", str(sum(kind.nodes for kind in rest)), milliseconds, f"{share:.1%}", "")
     return table
 
@@ -86,7 +87,8 @@ def operators_line(one: Measurement, profile: Profile) -> str:
     mean = one.latency.mean
     text = (
         f"{one.target.name}, threads {one.threads}: operators by {profile.source}, {profile.runs} runs: "
-        f"{_ms(profile.operators_ms)} ms in a run of {_ms(profile.run_ms)} ms, {_ms(mean)} ms without the profiler"
+        f"{digits(profile.operators_ms)} ms in a run of {digits(profile.run_ms)} ms, "
+        f"{digits(mean)} ms without the profiler"
     )
     if profile.operators_ms < _COVERED * mean:
         text += "; the rest is the call, copies, and operators too short for the profiler's whole microseconds"
@@ -96,7 +98,7 @@ def operators_line(one: Measurement, profile: Profile) -> str:
 def comparison_lines(found: Comparison) -> list[str]:
     """Say in three lines which of two artifacts is faster, and how sure that is."""
     sides = [
-        f"{letter}: {target.path}  {engine}  p50 {_ms(latency.p50)} ms"
+        f"{letter}: {target.path}  {engine}  p50 {digits(latency.p50)} ms"
         for letter, target, engine, latency in zip("AB", found.targets, found.engines, found.latencies, strict=True)
     ]
     ratio = found.ratio
@@ -156,12 +158,6 @@ def _table(left: tuple[str, ...], *right: tuple[str, ...]) -> Table:
     for heading in (heading for group in right for heading in group):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
-
-
-def _ms(value: float) -> str:
-    if value < 0.1:
-        return f"{value:.4f}"
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _mb(value: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.bundle import Bundle
+from edgekit.units import digits
 from edgekit_runtimes.doctor.advice import Advice, Trial
 from edgekit_runtimes.doctor.cameras import Cameras
 from edgekit_runtimes.doctor.engines import NOT_INSTALLED, WORKS, EngineState
@@ -89,10 +90,10 @@ def _engine(state: EngineState) -> str:
 
 
 def _trial(trial: Trial) -> tuple[str, ...]:
-    here = "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms"
+    here = "" if trial.latency_ms is None else f"{digits(trial.latency_ms)} ms"
     peak = "" if trial.peak_bytes is None else _size(trial.peak_bytes)
     verdict = f"no: {trial.against}" if trial.against else "suits"
-    return (trial.artifact.file, trial.engine, here, f"{trial.artifact.latency_ms:.3g} ms", peak, verdict)
+    return (trial.artifact.file, trial.engine, here, f"{digits(trial.artifact.latency_ms)} ms", peak, verdict)
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

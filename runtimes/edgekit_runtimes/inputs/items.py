@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from edgekit.engine import Array
 from edgekit.errors import DataRefused
 from edgekit.images import IMAGE_SUFFIXES
-from edgekit.rows import ROW_SUFFIXES, read_rows
+from edgekit.rows import ROW_SUFFIXES, json_object, read_rows
 from edgekit.spec import Spec
 from edgekit.tasks import task_class
 from edgekit.tasks.picture import PictureTask
@@ -124,12 +123,7 @@ def _first_column(line: str, _: str) -> str:
 
 
 def _json_text(line: str, where: str) -> str | tuple[str, str]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataRefused(f"{where}: {error}", expected="a JSON object a line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise DataRefused(f"{where}: {line[:80]}", expected='{"text": …}')
+    row = json_object(line, where, "text", '{"text": …}')
     pair = row.get("text_pair")
     return (row["text"], pair) if isinstance(pair, str) else row["text"]
 

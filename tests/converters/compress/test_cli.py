@@ -23,7 +23,7 @@ def test_the_command_writes_a_model_and_shows_every_step(
     assert "recover" in done.stdout
     assert "0.0025 MB as fp32: 74 % of the parameters" in done.stdout
     assert "note: recover:" in done.stderr
-    record = json.loads((tmp_path / "compression.json").read_text())
+    record = json.loads((tmp_path / "small.compression.json").read_text())
     assert record["parameters"][1] <= 2500 / 4
 
 
@@ -33,14 +33,18 @@ def test_the_command_writes_a_model_and_shows_every_step(
         ([], "0 targets"),
         (["--target-macs", "0.7", "--target-size", "5MB"], "2 targets"),
         (["--target-macs", "1.5"], "a share between 0 and 1"),
-        (["--target-latency", "soon"], "a number with a unit"),
+        (
+            ["--target-latency", "soon"],
+            "soon holds no number; expected a number with a unit, e.g. 10ms",
+        ),
+        (["--target-size", "5000000"], "--target-size 5000000 has no unit; expected one of B, kB, MB"),
         (["--target-macs", "0.7", "--steps", "-1"], "--steps -1"),
         (["--target-macs", "0.7", "--rate", "nan"], "--rate nan; expected more than 0"),
         (["--target-macs", "0.7", "--seed", "-5"], "--seed -5; expected 0 or more"),
         (["--target-latency", "10ms", "--threads", "0"], "--threads 0; expected more than 0"),
         (["--target-latency", "10ms", "--on", "emulated:pi5"], "time and memory say nothing of the board's"),
     ],
-    ids=["none", "two", "too many macs", "no number", "negative", "rate", "seed", "threads", "emulated"],
+    ids=["none", "two", "too many macs", "no number", "no unit", "negative", "rate", "seed", "threads", "emulated"],
 )
 def test_targets_that_make_no_sense_are_a_usage_error(
     targets: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

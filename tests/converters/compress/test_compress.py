@@ -15,7 +15,7 @@ from torch import nn
 import edgekit
 from edgekit.errors import DataRefused, EnvironmentFault, InputRefused, ModelRefused, UsageError
 from edgekit_converters.compress.compressor import DropTooLarge, compress
-from edgekit_converters.compress.record import RECORD, Record
+from edgekit_converters.compress.record import Record, record_path
 from edgekit_converters.compress.torch_fake_quantization import fake_quantized
 from edgekit_converters.compress.torch_network import TorchNetwork
 from edgekit_converters.convert import GateMissed
@@ -41,7 +41,8 @@ def test_the_answers_are_the_originals(small: tuple[Path, Record], colour_photos
 
 
 def test_the_record_tells_every_step(small: tuple[Path, Record]) -> None:
-    raw = json.loads(small[0].with_name(RECORD).read_text())
+    raw = json.loads(record_path(small[0]).read_text())
+    assert record_path(small[0]).name == "small.compression.json"  # another compression into the folder has its own
     assert raw["schema"] == 1
     assert raw["original"] == "tiny"
     assert [step["kind"] for step in raw["steps"]] == ["prune", "recover"]

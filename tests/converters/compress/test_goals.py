@@ -4,23 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.errors import QualityError, UsageError
+from edgekit.errors import QualityError
 from edgekit_converters.api import build_request
 from edgekit_converters.compress.goals import largest_within, size_aim
-from edgekit_converters.compress.request import CompressRequest, parse_latency, parse_size
+from edgekit_converters.compress.request import CompressRequest
 
 
 def asked(recipe: str, size: float) -> CompressRequest:
     conversion = build_request("m.py:build", Path("small.pt2"), to=("tflite",), recipes=(recipe,), calibration="photos")
     return CompressRequest(conversion, "size", size)
-
-
-def test_sizes_and_latencies_are_read_with_their_units() -> None:
-    assert [parse_size(text) for text in ("5MB", "800 kB", "1500000", "2.5mb")] == [5e6, 8e5, 1.5e6, 2.5e6]
-    assert [parse_latency(text) for text in ("10ms", "0.5 s", "10")] == [10, 500, 10]
-    for read, text in ((parse_size, "5 MiB"), (parse_size, "big"), (parse_latency, "10h")):
-        with pytest.raises(UsageError, match=r"a number with a unit, e\.g\."):
-            read(text)
 
 
 def test_a_size_is_a_share_of_the_parameters_in_the_recipe() -> None:

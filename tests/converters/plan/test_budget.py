@@ -14,6 +14,7 @@ def test_every_axis_has_its_units() -> None:
     assert parse_budget("latency=250 us").latency_ms == pytest.approx(0.25)
     assert parse_budget("memory=1GiB").memory_mb == pytest.approx(1073.741824)
     assert parse_budget("size=1MiB").size_mb == pytest.approx(1.048576)
+    assert parse_budget("size=5mb,memory=1KB") == parse_budget("size=5MB,memory=1kB")
     assert parse_budget("drop=0%").drop_points == 0.0
     assert parse_budget("drop=0.5points").drop_points == 0.5
 
@@ -34,7 +35,7 @@ def test_a_budget_is_told_with_its_units() -> None:
         ("speed=20ms", "'speed' is no axis; expected latency, size, memory, drop"),
         ("latency=20", "latency=20 has no unit; expected one of us, µs, ms, s"),
         ("latency=20MB", "has the unit 'MB'; expected one of us"),
-        ("size=5mb", "has the unit 'mb'; expected one of B, kB"),
+        ("size=5mx", "has the unit 'mx'; expected one of B, kB, MB, GB, KiB, MiB, GiB, e.g. size=5MB"),
         ("latency=fastms", "latency=fastms holds no number"),
         ("latency=nanms", "holds no number"),
         ("size=1e999MB", "holds no number"),

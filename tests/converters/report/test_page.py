@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -22,10 +22,12 @@ from edgekit_converters.compare.align import Alignment
 from edgekit_converters.compare.comparison import Comparison
 from edgekit_converters.compare.layers import LayerError
 from edgekit_converters.compare.tracing import Traced
+from edgekit_converters.plan.store import write_plan
 from edgekit_converters.report.findings import Benched, Case, Changes, Example, Findings, Operator, Swap, Timing
 from edgekit_converters.report.page import render
 from edgekit_converters.report.plans import read_plan
 from tests.chromium import needed
+from tests.converters.plan.mobilenetv2 import crowded_plan
 from tests.converters.report.test_report import EVIL, plan_folder
 
 TabOpener = Callable[..., Tab]
@@ -155,6 +157,64 @@ def test_the_policy_stops_a_request_and_a_script_that_get_in(page: Path, open_ta
     assert tab.title() != "owned"
 
 
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A page of what `edgekit plan` measured of MobileNetV2: 58 variants, of which 28 were measured."""
+    folder = tmp_path / "crowded"
+    folder.mkdir()
+    write_plan(folder, crowded_plan())
+    path = tmp_path / "crowded.html"
+    path.write_text(render([], [read_plan(folder)]), encoding="utf-8")
+    return path
+
+
+OVERLAPS = """paper => {
+  const found = [];
+  for (const chart of document.querySelectorAll(".chart")) {
+    if (!chart.checkVisibility()) continue;
+    const whole = chart.getBoundingClientRect();
+    const texts = [...chart.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+    const shapes = [...chart.querySelectorAll(".dot .shape")].map(shape => ["a point", shape.getBoundingClientRect()]);
+    texts.forEach(([name, box], place) => {
+      if (box.left < whole.left || box.right > document.documentElement.clientWidth) found.push(`${name} is cut`);
+      const inset = 0.2 * box.height;  // the box of a text has room above and below its letters
+      for (const [other, b] of [...texts.slice(place + 1), ...shapes])
+        if (box.left < b.right && b.left < box.right && box.top + inset < b.bottom && b.top + inset < box.bottom)
+          found.push(`${name} on ${other}`);
+    });
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("which", "width"), [("crowded", 320), ("crowded", 400), ("crowded", 1280), ("page", 320), ("page", 1280)]
+)
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_no_name_lies_on_another(
+    which: str, width: int, media: Literal["screen", "print"], request: pytest.FixtureRequest, open_tab: TabOpener
+) -> None:
+    tab = open_tab(request.getfixturevalue(which).as_uri(), width)
+    tab.emulate_media(media=media)
+    assert tab.evaluate(OVERLAPS) == []
+
+
+def test_a_crowded_plan_names_what_matters_and_says_all_when_asked(crowded: Path, open_tab: TabOpener) -> None:
+    tab = open_tab(crowded.as_uri(), 320)
+    assert Axe().run(tab).violations_count == 0
+    drawing = tab.locator(".chart").first
+    assert drawing.locator(".name").all_text_contents() == ["onnx-int8", "tflite-int8"]
+    expect(drawing).to_contain_text("latency, ms (logarithmic)")
+    drawing.locator('[tabindex="0"]').focus()
+    heard = []
+    for _ in drawing.locator("[data-tip]").all():
+        heard.append(tab.evaluate("document.activeElement.getAttribute('aria-label')"))
+        tab.keyboard.press("ArrowRight")
+    times = [float(time) for line in heard for time in re.findall(r"([\d.]+)\sms", line)[:1]]
+    assert len(times) == len({line.partition(",")[0] for line in heard}) == 28
+    assert times == sorted(times)  # from left to right, whatever is painted last
+
+
 def marks(tab: Tab, chart: str) -> Any:
     return tab.locator(f'.chart:has([id="{chart}-d"]) [data-tip]')
 
@@ -163,7 +223,7 @@ def test_a_mark_tells_its_numbers_when_it_is_pointed_at(page: Path, open_tab: Ta
     tab = open_tab(page.as_uri())
     tip = tab.locator(".tip")
     expect(tip).to_be_hidden()
-    marks(tab, "b0-metric-size").nth(0).locator(".shape").hover()
+    marks(tab, "b0-metric-size").and_(tab.locator('[data-place="0"]')).locator(".shape").hover()
     expect(tip).to_be_visible()
     expect(tip).to_have_text(re.compile(r"int8 TFLite.*accuracy 89\.0.%.*1\.00.MB, 2\.00.ms"))
     lit = tab.locator("tr.lit th")
@@ -225,6 +285,19 @@ def test_paper_is_white_and_a4(page: Path, open_tab: TabOpener, dark: bool) -> N
     expect(tab.locator("nav").first).to_be_hidden()
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(tab.locator("details:not([open])")).to_have_count(0)  # what is folded would be lost on paper
+
+
+def test_the_title_has_no_sheet_to_itself(
+    crowded: Path, tmp_path: Path, open_tab: TabOpener, findings: Findings
+) -> None:
+    """Fault: each part of a page of several began on a new sheet, the first one too."""
+    path = tmp_path / "both.html"
+    path.write_text(render([findings], [read_plan(crowded.with_suffix(""))]), encoding="utf-8")
+    tab = open_tab(path.as_uri())
+    tab.emulate_media(media="print")
+    assert tab.locator("article").count() == 2
+    expect(tab.locator("article").first).to_have_css("break-before", "auto")
+    expect(tab.locator("article").last).to_have_css("break-before", "page")
 
 
 def test_a_class_called_like_a_script_stays_text(page: Path, open_tab: TabOpener) -> None:

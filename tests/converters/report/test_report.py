@@ -354,6 +354,21 @@ def test_the_chosen_variant_of_a_plan_is_explained_too(bundle: Bundle, tmp_path:
     assert "<h2>chosen.bundle</h2>" in write(plan_folder(folder), output=tmp_path / "r.html")
 
 
+def test_what_a_plan_chose_is_measured_as_it_runs_there(bundle: Bundle, tmp_path: Path) -> None:
+    """Fault: the page told the times of the default engine with the default number of threads."""
+    folder = plan_folder(tmp_path / "plan")
+    shutil.copytree(bundle.path, folder / "chosen.bundle")
+    raw = json.loads((folder / "plan.json").read_text())
+    chosen = next(variant for variant in raw["variants"] if variant["name"] == raw["chosen"])
+    chosen["threads"] = 3
+    (folder / "plan.json").write_text(json.dumps(raw))
+    text = plain(write(folder, output=tmp_path / "r.html", seconds=0.1))
+    assert "with litert, 3 threads, as the plan chose." in text
+    assert re.search(r"litert [\d.]+, 3 threads operator type", text)
+    unmeasured = plain(write(folder, output=tmp_path / "r.html"))
+    assert "The plan measured 4.50 ms with litert, 3 threads, which it chose." in unmeasured
+
+
 def test_a_plan_cannot_lead_outside(bundle: Bundle, tmp_path: Path) -> None:
     shutil.copytree(bundle.path, tmp_path / "elsewhere")
     folder = plan_folder(tmp_path / "plan")

@@ -30,7 +30,7 @@
     chart.setAttribute("aria-label", title.textContent);
     chart.removeAttribute("aria-labelledby");
     title.remove();  // browsers show it as a tip of their own
-    const marks = [...chart.querySelectorAll("[data-tip]")];
+    const marks = [...chart.querySelectorAll("[data-tip]")].sort((a, b) => a.dataset.place - b.dataset.place || 0);
     const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
     marks.forEach((mark, place) => {
       mark.setAttribute("role", "img");

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgekit.units import digits
 from edgekit_runtimes.bench.roofline.bound import ARITHMETIC, OperatorBound, Roofline
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ _NAME = 48
 def sentence(found: Roofline, median_ms: float) -> str:
     """Say in one sentence what was measured, what could be reached, and what is in the way."""
     share = f"{100 * found.reached:.0f} %"
-    text = f"{_ms(median_ms)} ms; this machine could do it in {_ms(found.reachable_ms)} ms ({share}): {_limited(found)}"
+    reachable = f"this machine could do it in {digits(found.reachable_ms)} ms ({share})"
+    text = f"{digits(median_ms)} ms; {reachable}: {_limited(found)}"
     if found.bandwidth_bound_ms is None:
         text += "; by bandwidth is not known, the kernel lists no caches"
     return text
@@ -66,14 +68,10 @@ def operators_table(operators: Sequence[OperatorBound]) -> Table:
     for one in operators[:OPERATORS_SHOWN]:
         reached = f"{100 * one.reachable_ms / one.milliseconds:.0f} %" if one.milliseconds else ""
         name = one.name if len(one.name) <= _NAME else f"…{one.name[-_NAME:]}"
-        cells = (_ms(one.milliseconds), _ms(one.reachable_ms), reached, one.limit)
+        cells = (digits(one.milliseconds), digits(one.reachable_ms), reached, one.limit)
         table.add_row(escape(f"{one.kind} {name}"), *cells)
     return table
 
 
 def _mb(size: int) -> str:
     return f"{size / 1e6:.3g} MB"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.4f}" if value < 0.1 else f"{value:.3g}" if value < 100 else f"{value:.0f}"
