@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array
+from edgekit_converters.compress.choice import Part
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,57 @@ class ChannelSet:
     def readers(self) -> tuple[Use, ...]:
         """The layers that mix the channels into new ones."""
         return tuple(use for use in self.uses if use.reads)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer costs.
+
+    Attributes:
+        macs: Multiply-accumulates for one input.
+        parameters: Weights.
+        inputs: Channels that it reads.
+        outputs: Channels that it makes.
+    """
+
+    macs: int
+    parameters: int
+    inputs: int
+    outputs: int
+
+
+def parts_of(costs: Mapping[str, Cost], sets: Sequence[ChannelSet]) -> dict[str, Part]:
+    """Parts of the layers, each with one set at most on either side.
+
+    A layer that reads several sets, after a concatenation, is as many parts: its cost is linear in each of them.
+
+    Args:
+        costs: Layer -> what it costs.
+        sets: The channels that may go.
+
+    Returns:
+        Parts by a name of their own; all of them together cost what the layers cost.
+    """
+    found = {}
+    for layer, cost in costs.items():
+        taken, made = (
+            _shares(layer, reads, count, sets) for reads, count in ((True, cost.inputs), (False, cost.outputs))
+        )
+        for one, by_input in taken.items():
+            for other, by_output in made.items():
+                share = by_input * by_output
+                sides = tuple({side for side in (one, other) if side})
+                part = Part(round(cost.macs * share), round(cost.parameters * share), sides)
+                found[f"{layer} {one}>{other}"] = part
+    return found
+
+
+def _shares(layer: str, reads: bool, count: int, sets: Sequence[ChannelSet]) -> dict[str, float]:
+    """Root -> share of one side of a layer that its set has; the empty root has what belongs to none."""
+    uses = [(item.root, use) for item in sets for use in item.uses if use.layer == layer and use.reads == reads]
+    shares = {root: len(use.indices) / count for root, use in uses}
+    rest = 1 - sum(shares.values())
+    return shares if shares and rest < 1e-9 else {**shares, "": rest}
 
 
 def note_kept(

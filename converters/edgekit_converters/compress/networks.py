@@ -25,9 +25,14 @@ def network_of(source: Source, *, round_to: int, decides: str | None) -> Network
         from edgekit_converters.sources.pytorch import PyTorchSource
 
         return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides)
+    if source.framework == "keras":
+        from edgekit_converters.compress.keras_network import KerasNetwork
+        from edgekit_converters.sources.keras import KerasSource
+
+        return KerasNetwork(cast(KerasSource, source), round_to=round_to, decides=decides)
     raise ModelRefused(
         f"channels of {source.name}, of the kind {source.framework}, cannot be removed",
-        expected="a PyTorch model: module:factory with --weights, or one from Hugging Face",
-        remedy="name the PyTorch model that it was exported from; for what was trained in another framework see what "
+        expected=".keras, .h5, a PyTorch module:factory with --weights, or a model from Hugging Face",
+        remedy="name the model that it was exported from; for what was trained in another framework see what "
         "edgekit plan finds among quantized recipes and smaller inputs",
     )

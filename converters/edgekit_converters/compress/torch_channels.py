@@ -16,7 +16,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from edgekit_converters.compress.channels import ChannelSet, Use
+from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of
 from edgekit_converters.compress.choice import Part
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -86,17 +86,12 @@ class Channels:
 
     def parts(self, sets: Sequence[ChannelSet]) -> dict[str, Part]:
         """Cost of every convolution and dense layer, and the sets on its two sides."""
-        macs = layer_macs(self.model, self._examples)
-        inputs = {use.layer: item.root for item in sets for use in item.uses if use.reads}
-        outputs = {use.layer: item.root for item in sets for use in item.uses if not use.reads}
-        return {
-            name: Part(
-                macs=count,
-                parameters=sum(weight.numel() for weight in self.model.get_submodule(name).parameters(recurse=False)),
-                sides=tuple({side for side in (inputs.get(name), outputs.get(name)) if side is not None}),
-            )
-            for name, count in macs.items()
-        }
+        costs = {}
+        for name, macs in layer_macs(self.model, self._examples).items():
+            layer = self.model.get_submodule(name)
+            weights = sum(weight.numel() for weight in layer.parameters(recurse=False))
+            costs[name] = Cost(macs, weights, layer.weight.shape[1], layer.weight.shape[0])
+        return parts_of(costs, sets)
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

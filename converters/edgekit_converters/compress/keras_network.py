@@ -1,0 +1,260 @@
+"""Keras networks made smaller. Imports TensorFlow when imported."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit.engine import Array, Feeds
+from edgekit.errors import ModelRefused
+from edgekit_converters.compress.channels import note_kept, saliency
+from edgekit_converters.compress.choice import Measure, choose
+from edgekit_converters.compress.keras_channels import Channels, layer_macs
+from edgekit_converters.compress.keras_distillation import Distance
+from edgekit_converters.compress.keras_graph import copied, flat, is_graph, keras
+from edgekit_converters.compress.keras_repair import repair
+from edgekit_converters.compress.keras_statistics import Tensors, gather
+from edgekit_converters.compress.learning import CLIP, STATISTICS_SAMPLES, schedule
+from edgekit_converters.compress.network import BATCH, Network, Progress
+from edgekit_converters.compress.samples import Samples
+from edgekit_converters.compress.training import Tune
+from edgekit_converters.sources._files import first_line
+from edgekit_converters.sources._quiet import import_tensorflow
+from edgekit_converters.sources._tensors import ordered_feeds, to_answer
+from edgekit_converters.sources.keras import KerasSource
+
+tf = import_tensorflow()
+_SAME = 1e-4
+
+
+class KerasNetwork(Network):
+    """A Keras model on its way down.
+
+    Args:
+        source: The open original.
+        round_to: Sizes of channel sets become multiples of this.
+        decides: Name of the output that holds class scores.
+
+    Raises:
+        ModelRefused: Nothing in it can be removed, or its layers cannot be copied.
+    """
+
+    suffix = ".keras"
+
+    def __init__(self, source: KerasSource, *, round_to: int, decides: str | None) -> None:
+        self._source, self._round_to = source, round_to
+        self._open_batch = all(tensor.shape[0] is None for tensor in source.inputs)
+        self._examples = _examples(source)
+        self._original = _flat(source, self._examples)
+        self.model = copied(self._original)
+        self._order = list(layer_macs(self.model, self._examples))
+        channels = Channels(self.model, self._examples)
+        self._read, self._kept = channels.places()
+        self._refitted: set[str] = set()
+        self.notes = ()
+        self._roots = self._sound_roots(channels)
+        names = [tensor.name for tensor in source.outputs]
+        self._decides = names.index(decides) if decides in names else None
+        self._answer: Any = None
+
+    def _sound_roots(self, channels: Channels) -> frozenset[str]:
+        sets, others = channels.sound(self._round_to)
+        if not sets:
+            raise _nothing(self._source, self._round_to)
+        if others:
+            self.notes = (f"left as they are, for a removal changes more than the channels: {', '.join(others)}",)
+        fixed = [f"{root} (for {reason})" for root, reason in channels.fixed().items()]
+        if fixed:
+            self.notes += (f"left as they are, for layers that are not known: {', '.join(fixed)}",)
+        return frozenset(item.root for item in sets)
+
+    @property
+    def macs(self) -> int:
+        """See :class:`Network`."""
+        return sum(layer_macs(self.model, self._examples).values())
+
+    @property
+    def parameters(self) -> int:
+        """See :class:`Network`."""
+        return int(self.model.count_params())
+
+    def prune(self, samples: Samples, *, measure: Measure, target: float) -> dict[str, int]:
+        """See :class:`Network`."""
+        channels = Channels(self.model, self._examples)
+        sets = [item for item in channels.sets() if item.root in self._roots]
+        readers = sorted({use.layer for item in sets for use in item.readers})
+        seen = gather(self.model, readers, self._batches(samples))
+        parts = channels.parts(sets)
+        rest = getattr(self, measure) - sum(getattr(part, measure) for part in parts.values())
+        scores = saliency(sets, seen)
+        chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
+        note_kept(sets, chosen, kept=self._kept, read=self._read)
+        self.model, self._answer = channels.removed(chosen), None
+        lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
+        self._refitted |= lost
+        names = [name for name in self._order if name in lost]
+        repair(self.model, self._original, names, lambda: self._batches(samples), kept=self._kept, read=self._read)
+        return {root: len(places) for root, places in chosen.items()}
+
+    def _batches(self, samples: Samples) -> Iterator[Tensors]:
+        """Some of the samples as tensors; a model with a fixed batch sees them one by one."""
+        left = STATISTICS_SAMPLES
+        for feeds in samples.batches(self._batch):
+            tensors = self._tensors(feeds)
+            yield tensors
+            left -= len(tensors[0])
+            if left <= 0:
+                return
+
+    @property
+    def _batch(self) -> int:
+        return BATCH if self._open_batch else 1
+
+    def _tensors(self, feeds: Feeds) -> list[Any]:
+        return [tf.convert_to_tensor(array) for array in ordered_feeds(self._source.inputs, feeds)]
+
+    def _distance(self) -> Distance:
+        names = [name for name in self._order if name in self._refitted]
+        return Distance(self._original, names, self._kept, self._decides)
+
+    def learn(self, samples: Samples, progress: Progress, *, rate: float, seed: int) -> Iterator[float]:
+        """See :class:`Network`."""
+        distance, model, weights = self._distance(), self.model, self._weights()
+        optimizer = keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=CLIP)
+
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+        def step(tensors: list[Any]) -> Any:
+            with tf.GradientTape() as tape:
+                loss = distance(model, tensors)
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return loss
+
+        batches = samples.endless(self._batch, seed)
+        for number in itertools.count(1):
+            done = progress(number)
+            optimizer.learning_rate.assign(rate * schedule(min(done, 1.0)))
+            yield float(step(self._tensors(next(batches))))
+            if done >= 1.0:
+                return
+
+    def _weights(self) -> list[Any]:
+        """What is learned: all but the statistics of normalizations and layers that no answer depends on."""
+        with tf.GradientTape() as tape:
+            answers = keras.tree.flatten(self.model(_plain(map(tf.convert_to_tensor, self._examples))))
+            total = tf.add_n([tf.reduce_sum(tf.cast(answer, tf.float32)) for answer in answers])
+        weights = self.model.trainable_weights
+        gradients = tape.gradient(total, weights)
+        return [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+
+    def distance(self, samples: Samples) -> float:
+        """See :class:`Network`."""
+        distance, model, total, count = self._distance(), self.model, 0.0, 0
+        measure = tf.function(lambda tensors: distance(model, tensors), reduce_retracing=True)
+        for feeds in samples.batches(self._batch):
+            tensors = self._tensors(feeds)
+            total += float(measure(tensors)) * len(tensors[0])
+            count += len(tensors[0])
+        return total / count
+
+    def copy(self) -> Network:
+        """See :class:`Network`."""
+        twin = copy.copy(self)
+        twin.model, twin._answer = copied(self.model), None
+        twin._kept, twin._read, twin._refitted = dict(self._kept), dict(self._read), set(self._refitted)
+        return twin
+
+    def snapshot(self) -> object:
+        """See :class:`Network`."""
+        return self.model.get_weights()
+
+    def restore(self, weights: object) -> None:
+        """See :class:`Network`."""
+        self.model.set_weights(weights)
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """See :class:`Network`."""
+        if self._answer is None:
+            model = self.model
+            self._answer = tf.function(
+                lambda tensors: keras.tree.flatten(model(_plain(tensors))), reduce_retracing=True
+            )
+        answers = self._answer(self._tensors(feeds))
+        return {
+            tensor.name: to_answer(keras.ops.convert_to_numpy(answer))
+            for tensor, answer in zip(self._source.outputs, answers, strict=True)
+        }
+
+    def train(self, tune: Tune, steps: int) -> None:
+        """See :class:`Network`."""
+        raise ModelRefused("--train")
+
+    def save(self, path: Path) -> None:
+        """See :class:`Network`."""
+        self.model.save(path)
+
+
+def _plain(tensors: Any) -> Any:
+    """A single tensor itself, several as a list: what a flat model is called with."""
+    found = list(tensors)
+    return found[0] if len(found) == 1 else found
+
+
+def _examples(source: KerasSource) -> list[Array]:
+    """A batch of 2 where the batch is open, to find dependencies on: floats 0..1, integers 0, masks 1."""
+    random, made = np.random.default_rng(0), []
+    for tensor in source.inputs:
+        if None in tensor.shape[1:]:
+            raise ModelRefused(
+                f"input {tensor.name!r} has the shape {list(tensor.shape)}",
+                expected="all dimensions but the batch",
+                remedy="pass --input-shape, e.g. --input-shape 1,224,224,3",
+            )
+        shape = (tensor.shape[0] or 2, *tensor.shape[1:])
+        fill = np.ones(shape) if "mask" in tensor.name or tensor.dtype == "bool" else np.zeros(shape)
+        made.append(
+            (random.random(shape) if tensor.dtype.startswith(("float", "bfloat")) else fill).astype(tensor.dtype)
+        )
+    return made
+
+
+def _flat(source: KerasSource, examples: list[Array]) -> Any:
+    """The flat model of a source, which answers as the source does."""
+    try:
+        model = flat(source.model, [tensor.name for tensor in source.outputs])
+    except Exception as error:  # whatever the get_config() and from_config() of a user's layer raise
+        raise ModelRefused(
+            f"{source.name} cannot be copied layer by layer: {type(error).__name__}: {first_line(error)}",
+            expected="layers that get_config() and from_config() can copy",
+        ) from error
+    feeds = {tensor.name: array for tensor, array in zip(source.inputs, examples, strict=True)}
+    wanted = source.run(feeds)
+    found = keras.tree.flatten(model(_plain(map(tf.convert_to_tensor, examples))))
+    for own, tensor in zip(found, source.outputs, strict=True):
+        target = np.asarray(wanted[tensor.name], np.float64)
+        if np.linalg.norm(np.asarray(own, np.float64) - target) > _SAME * (np.linalg.norm(target) or 1.0):
+            raise ModelRefused(
+                f"a copy of the layers of {source.name} answers otherwise",
+                expected="a graph of layers without state or randomness of its own",
+            )
+    model.trainable = True
+    return model
+
+
+def _nothing(source: KerasSource, round_to: int) -> ModelRefused:
+    inside = [layer.name for layer in source.model.layers if isinstance(layer, keras.Model) and not is_graph(layer)]
+    if inside:
+        return ModelRefused(
+            f"{source.name} is a subclassed model: {inside[0]} calls its layers in Python, where no graph tells them",
+            expected="a functional or Sequential model",
+            remedy="build it from the same layers with keras.Model(inputs, outputs) and load its weights there",
+        )
+    return ModelRefused(
+        f"{source.name} has no channels that can be removed",
+        expected=f"convolutions or dense layers of more than {round_to} channels between others",
+        remedy="a quantized recipe makes it smaller without removing anything",
+    )
