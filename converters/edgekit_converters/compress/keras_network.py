@@ -60,7 +60,7 @@ class KerasNetwork(Network):
         self._roots = self._sound_roots(channels)
         names = [tensor.name for tensor in source.outputs]
         self._decides = names.index(decides) if decides in names else None
-        self._answer: Any = None
+        self._traced: dict[str, Any] = {}
 
     def _sound_roots(self, channels: Channels) -> frozenset[str]:
         sets, others = channels.sound(self._round_to)
@@ -94,7 +94,7 @@ class KerasNetwork(Network):
         scores = saliency(sets, seen)
         chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
         note_kept(sets, chosen, kept=self._kept, read=self._read)
-        self.model, self._answer = channels.removed(chosen), None
+        self.model, self._traced = channels.removed(chosen), {}
         lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
         self._refitted |= lost
         names = [name for name in self._order if name in lost]
@@ -153,18 +153,20 @@ class KerasNetwork(Network):
 
     def distance(self, samples: Samples) -> float:
         """See :class:`Network`."""
-        distance, model, total, count = self._distance(), self.model, 0.0, 0
-        measure = tf.function(lambda tensors: distance(model, tensors), reduce_retracing=True)
+        if "distance" not in self._traced:
+            measure, model = self._distance(), self.model
+            self._traced["distance"] = tf.function(lambda tensors: measure(model, tensors), reduce_retracing=True)
+        total, count = 0.0, 0
         for feeds in samples.batches(self._batch):
             tensors = self._tensors(feeds)
-            total += float(measure(tensors)) * len(tensors[0])
+            total += float(self._traced["distance"](tensors)) * len(tensors[0])
             count += len(tensors[0])
         return total / count
 
     def copy(self) -> Network:
         """See :class:`Network`."""
         twin = copy.copy(self)
-        twin.model, twin._answer = copied(self.model), None
+        twin.model, twin._traced = copied(self.model), {}
         twin._kept, twin._read, twin._refitted = dict(self._kept), dict(self._read), set(self._refitted)
         return twin
 
@@ -178,12 +180,12 @@ class KerasNetwork(Network):
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """See :class:`Network`."""
-        if self._answer is None:
+        if "answers" not in self._traced:
             model = self.model
-            self._answer = tf.function(
+            self._traced["answers"] = tf.function(
                 lambda tensors: keras.tree.flatten(model(_plain(tensors))), reduce_retracing=True
             )
-        answers = self._answer(self._tensors(feeds))
+        answers = self._traced["answers"](self._tensors(feeds))
         return {
             tensor.name: to_answer(keras.ops.convert_to_numpy(answer))
             for tensor, answer in zip(self._source.outputs, answers, strict=True)
@@ -191,7 +193,9 @@ class KerasNetwork(Network):
 
     def train(self, tune: Tune, steps: int) -> None:
         """See :class:`Network`."""
-        raise ModelRefused("--train")
+        from edgekit_converters.compress.keras_fake_quantization import train_quantized
+
+        self.restore(train_quantized(self.model, tune, steps, _plain(map(tf.convert_to_tensor, self._examples))))
 
     def save(self, path: Path) -> None:
         """See :class:`Network`."""
