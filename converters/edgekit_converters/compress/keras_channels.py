@@ -53,17 +53,19 @@ class Channels:
 
     def sets(self) -> Iterator[ChannelSet]:
         """All sets that some layer reads and that may go; the model's inputs and outputs are not among them."""
-        for item, reasons in self._all():
-            if not reasons:
-                yield item
+        return (item for item, reasons in self._all() if item.readers and not reasons)
 
     def fixed(self) -> dict[str, str]:
-        """Layers whose channels stay because of a layer that is not known: name -> that layer."""
-        found = ((item.root, next(filter(None, reasons), "")) for item, reasons in self._all() if reasons)
-        return {root: reason for root, reason in found if reason}
+        """Layers whose channels stay because of a layer that is not known: name -> that layer.
+
+        A layer that gives an output is no such reason: the channels of outputs stay anyhow.
+        """
+        answers = {"", *self.model.output_names}
+        found = ((item.root, [reason for reason in reasons if reason not in answers]) for item, reasons in self._all())
+        return {root: reasons[0] for root, reasons in found if reasons}
 
     def _all(self) -> Iterator[tuple[ChannelSet, list[str]]]:
-        """All sets that some layer reads, with the reasons why they must stay."""
+        """All sets, with the reasons why their channels must stay."""
         units, sides = self._sides.units, self._sides
         outs = {name: units.names(sides.outs[name]) for name in sides.layers}
         ins = {name: units.names(sides.ins[name]) for name in sides.layers if _mixes(sides.layers[name])}
@@ -72,9 +74,8 @@ class Channels:
             makers = [_use(layer, False, own, number) for layer, own in outs.items() if not _normalizes(sides, layer)]
             readers = [_use(layer, True, own, number) for layer, own in ins.items()]
             uses = tuple(use for use in (*makers, *readers) if use.indices)
-            if any(use.reads for use in uses):
-                reasons = [reason for name in number if (reason := units.reason(name)) is not None]
-                yield ChannelSet(root, len(number), uses), reasons
+            reasons = [reason for name in number if (reason := units.reason(name)) is not None]
+            yield ChannelSet(root, len(number), uses), reasons
 
     def places(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """For the layers that mix channels the places of all that they read, and of all that they make."""

@@ -64,10 +64,10 @@ def flat(model: Any, names: Sequence[str]) -> Any:
     Returns:
         A functional model with its own weights; separable convolutions are a depthwise and a 1 x 1 one in it.
     """
-    made = _Flattening(()).model(model)
+    made = _Flattening(outputs=names).model(model)
     if output_names(made, made) == tuple(names):
         return made
-    made = _Flattening(names).model(model)
+    made = _Flattening(reserved=names).model(model)
     answers = [layers.Identity(name=name)(tensor) for name, tensor in zip(names, made.outputs, strict=True)]
     return _model(made.inputs, answers, model.name)
 
@@ -80,11 +80,12 @@ class _Flattening:
     """One copy on its way.
 
     Args:
+        outputs: Names of layers that give the outputs: their activations get the name.
         reserved: Names that no layer may have.
     """
 
-    def __init__(self, reserved: Sequence[str]) -> None:
-        self._taken = set(reserved)
+    def __init__(self, *, outputs: Sequence[str] = (), reserved: Sequence[str] = ()) -> None:
+        self._outputs, self._taken = frozenset(outputs), set(reserved)
         self._made: dict[int, list[Any]] = {}
 
     def model(self, model: Any) -> Any:
@@ -122,7 +123,11 @@ class _Flattening:
             return [(type(operation), config)]  # it has weights of its own, perhaps: left as it is
         after: list[tuple[Any, dict[str, Any]]] = []
         if activated:
-            own = {"name": self._name(f"{name}_activation", ""), "dtype": config["dtype"]}
+            if name in self._outputs:
+                config["name"] = self._name(f"{name}_linear", "")
+            else:
+                name = self._name(f"{name}_activation", "")
+            own = {"name": name, "dtype": config["dtype"]}
             after = [(layers.Activation, {**own, "activation": config.pop("activation")})]
             config["activation"] = "linear"
         if type(operation) in _SEPARABLE:
@@ -139,9 +144,11 @@ class _Flattening:
         return [(depthwise, first), (pointwise, second)]
 
     def _name(self, wanted: str, prefix: str) -> str:
-        name, number = wanted, 0
+        name = wanted if wanted not in self._taken else f"{prefix}{wanted}"
+        number = 0
         while name in self._taken:
-            name, number = f"{prefix}{wanted}" + (f"_{number}" if number or not prefix else ""), number + 1
+            number += 1
+            name = f"{prefix}{wanted}_{number}"
         self._taken.add(name)
         return name
 

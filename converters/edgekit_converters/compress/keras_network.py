@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,9 @@ class KerasNetwork(Network):
 
     def save(self, path: Path) -> None:
         """See :class:`Network`."""
-        self.model.save(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TensorFlow's own, of numpy's __array__
+            self.model.save(path)
 
 
 def _plain(tensors: Any) -> Any:
@@ -231,7 +234,7 @@ def _flat(source: KerasSource, examples: list[Array]) -> Any:
     try:
         model = flat(source.model, [tensor.name for tensor in source.outputs])
     except Exception as error:  # whatever the get_config() and from_config() of a user's layer raise
-        raise ModelRefused(
+        raise _subclassed(source) or ModelRefused(
             f"{source.name} cannot be copied layer by layer: {type(error).__name__}: {first_line(error)}",
             expected="layers that get_config() and from_config() can copy",
         ) from error
@@ -250,15 +253,20 @@ def _flat(source: KerasSource, examples: list[Array]) -> Any:
 
 
 def _nothing(source: KerasSource, round_to: int) -> ModelRefused:
-    inside = [layer.name for layer in source.model.layers if isinstance(layer, keras.Model) and not is_graph(layer)]
-    if inside:
-        return ModelRefused(
-            f"{source.name} is a subclassed model: {inside[0]} calls its layers in Python, where no graph tells them",
-            expected="a functional or Sequential model",
-            remedy="build it from the same layers with keras.Model(inputs, outputs) and load its weights there",
-        )
-    return ModelRefused(
+    return _subclassed(source) or ModelRefused(
         f"{source.name} has no channels that can be removed",
         expected=f"convolutions or dense layers of more than {round_to} channels between others",
         remedy="a quantized recipe makes it smaller without removing anything",
+    )
+
+
+def _subclassed(source: KerasSource) -> ModelRefused | None:
+    """The refusal of a model whose layers are called in Python; ``None`` for other models."""
+    inside = [layer.name for layer in source.model.layers if isinstance(layer, keras.Model) and not is_graph(layer)]
+    if not inside:
+        return None
+    return ModelRefused(
+        f"{inside[0]} is a subclassed model, which calls its layers in Python: there is no graph to find channels in",
+        expected="a functional or Sequential model",
+        remedy="build it from the same layers with keras.Model(inputs, outputs) and load its weights there",
     )
