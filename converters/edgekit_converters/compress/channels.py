@@ -142,7 +142,7 @@ def saliency(sets: Iterable[ChannelSet], effects: Mapping[str, Any]) -> dict[str
 
 
 def _of_set(item: ChannelSet, effects: Mapping[str, Any]) -> Array:
-    total = np.zeros((len(next(iter(effects.values()))), item.size), np.float32)
+    total = np.zeros((item.size, len(next(iter(effects.values())))), np.float32)
     for use in item.readers:
-        np.add.at(total, (slice(None), list(use.roots)), np.asarray(effects[use.layer])[:, list(use.indices)])
-    return np.asarray(np.square(total).mean(0))
+        np.add.at(total, list(use.roots), np.asarray(effects[use.layer]).T[list(use.indices)])
+    return np.asarray(np.square(total).mean(1))

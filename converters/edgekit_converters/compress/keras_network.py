@@ -215,17 +215,19 @@ def _examples(source: KerasSource) -> list[Array]:
     """A batch of 2 where the batch is open, to find dependencies on: floats 0..1, integers 0, masks 1."""
     random, made = np.random.default_rng(0), []
     for tensor in source.inputs:
-        if None in tensor.shape[1:]:
+        batch, *rest = tensor.shape
+        sizes = [size for size in rest if size is not None]
+        if len(sizes) < len(rest):
             raise ModelRefused(
                 f"input {tensor.name!r} has the shape {list(tensor.shape)}",
                 expected="all dimensions but the batch",
                 remedy="pass --input-shape, e.g. --input-shape 1,224,224,3",
             )
-        shape = (tensor.shape[0] or 2, *tensor.shape[1:])
-        fill = np.ones(shape) if "mask" in tensor.name or tensor.dtype == "bool" else np.zeros(shape)
-        made.append(
-            (random.random(shape) if tensor.dtype.startswith(("float", "bfloat")) else fill).astype(tensor.dtype)
-        )
+        shape = (batch or 2, *sizes)
+        values = np.ones(shape) if "mask" in tensor.name or tensor.dtype == "bool" else np.zeros(shape)
+        if "float" in tensor.dtype:
+            values = random.random(shape)
+        made.append(values.astype(tensor.dtype))
     return made
 
 

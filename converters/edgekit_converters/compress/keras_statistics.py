@@ -30,8 +30,8 @@ class _Effects:
             rows = tf.reshape(taken, (-1, taken.shape[-1]))
             self._count += len(rows)
             self._total = self._total + tf.reduce_sum(rows, 0).numpy()
-        self._effects.append(sum(_by_input(taken * gradient) for taken, gradient in calls))
-        self._gradients.append(sum(_by_input(gradient) for _, gradient in calls))
+        self._effects.append(np.sum([_by_input(taken * gradient) for taken, gradient in calls], axis=0))
+        self._gradients.append(np.sum([_by_input(gradient) for _, gradient in calls], axis=0))
 
     def result(self) -> Array:
         mean = self._total / self._count
