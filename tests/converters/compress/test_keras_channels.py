@@ -86,7 +86,8 @@ def found(request: pytest.FixtureRequest) -> tuple[Any, set[tuple[str, ...]]]:
 
 def channels_of(build: Callable[[Any], Built]) -> Any:
     from edgekit_converters.compress.keras_channels import Channels
-    from edgekit_converters.compress.keras_graph import flat, output_names
+    from edgekit_converters.compress.keras_graph import flat
+    from edgekit_converters.sources._keras_graph import output_names
 
     keras = import_keras()
     keras.utils.set_random_seed(0)
