@@ -25,13 +25,15 @@ Examples:
       --preset imagenet --target-macs 0.7 --data photos/ --eval labelled.csv -o small.pt2
   edgekit convert small.pt2 --original mynet.py:build --original-weights mynet.safetensors \\
       --preset imagenet --recipe int8 --calibration photos/ --eval labelled.csv -o small.bundle
+  edgekit compress mynet.keras --preset imagenet --target-latency 10ms --data photos/ -o small.keras
 
 \b
 --train names a function of yours, for quantization-aware fine-tuning:
   def tune(model, steps): ...
-It gets the torch.nn.Module, in evaluation mode, whose forward() takes the input tensors by position, returns a
-tuple of output tensors and rounds weights and activations as an int8 artifact does; it changes the weights in
-place, in as many optimizer steps as it is told.
+It gets a network that rounds weights and activations as an int8 artifact does, and changes the weights in place, in
+as many optimizer steps as it is told. A torch.nn.Module comes in evaluation mode; its forward() takes the input
+tensors by position and returns a tuple of output tensors. A keras.Model has its own inputs and outputs and is not
+compiled.
 """
 
 
@@ -79,7 +81,13 @@ place, in as many optimizer steps as it is told.
 @click.option("--max-drop", type=float, default=2.0, show_default=True, metavar="POINTS", help="Accuracy to be lost.")
 @click.option("--allow-degraded", is_flag=True, help="Write the result even if it lost more.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all random choices.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The smaller model: a .pt2 file.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The smaller model: a .pt2 file of a PyTorch model, a .keras file of a Keras model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of a table.")
 def compress(
     source: str,
@@ -99,7 +107,7 @@ def compress(
     depend on them, the rest learns from the original's answers to your unlabelled inputs. A classifier takes smaller
     photos besides, where that changes fewer of its answers than smaller layers do. Ctrl-C ends the learning and keeps
     the best so far. Beside the result lies NAME.compression.json with the parity after every step. A result that lost
-    more than --max-drop points is set aside as NAME.degraded.pt2, with exit code 4.
+    more than --max-drop points is set aside as NAME.degraded.pt2 or .keras, with exit code 4.
     """
     from edgekit_converters.api import build_request
     from edgekit_converters.compress.compressor import DropTooLarge

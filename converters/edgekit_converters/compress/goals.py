@@ -131,7 +131,7 @@ class _Latencies:
             asked,
             model=model,
             output=bundle,
-            source=SourceOptions(),  # the exported program has its shapes and its weights in it
+            source=SourceOptions(),  # the saved model has its shapes and its weights in it
             targets=asked.targets[:1],
             recipes=asked.recipes[:1],
             effort="low",

@@ -27,9 +27,15 @@ def network_of(source: Source, *, round_to: int, decides: str | None, original: 
 
         theirs = cast("PyTorchSource | None", original)
         return TorchNetwork(cast(PyTorchSource, source), round_to=round_to, decides=decides, original=theirs)
+    if source.framework == "keras":
+        from edgekit_converters.compress.keras_network import KerasNetwork
+        from edgekit_converters.sources.keras import KerasSource
+
+        own = cast("KerasSource | None", original)
+        return KerasNetwork(cast(KerasSource, source), round_to=round_to, decides=decides, original=own)
     raise ModelRefused(
         f"channels of {source.name}, of the kind {source.framework}, cannot be removed",
-        expected="a PyTorch model: module:factory with --weights, or one from Hugging Face",
-        remedy="name the PyTorch model that it was exported from; for what was trained in another framework see what "
+        expected=".keras, .h5, a PyTorch module:factory with --weights, or a model from Hugging Face",
+        remedy="name the model that it was exported from; for what was trained in another framework see what "
         "edgekit plan finds among quantized recipes and smaller inputs",
     )

@@ -26,13 +26,13 @@ class Recovery:
 
     Attributes:
         steps: That were taken, those of the trials of a rate aside.
-        rate: Largest learning rate.
+        rate: Largest learning rate; ``None`` where none was found.
         distance: Of the answers to the original's on the samples kept aside, with the weights that were kept.
         interrupted: Whether Ctrl-C ended it.
     """
 
     steps: int
-    rate: float
+    rate: float | None
     distance: float
     interrupted: bool
 
@@ -53,10 +53,10 @@ def recover(
     learner = _Learner(network, setting, request)
     planned = round(request.steps * share)
     limit = None if request.minutes is None else 60 * request.minutes * share
-    rate, count, interrupted = request.rate or 0.0, 0, True
+    rate, count, interrupted = request.rate, 0, True
     with _until_ctrl_c():
         progress = _Progress(planned, limit)
-        if request.rate is None:
+        if rate is None:
             with stages.stage(f"find a learning rate, {which}"):
                 rate = learner.best_rate(min(_TRIAL_STEPS, planned))
         with stages.stage(f"recover, {which}", planned):

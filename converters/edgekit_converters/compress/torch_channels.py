@@ -10,55 +10,18 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import nn
 
+from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of
 from edgekit_converters.compress.choice import Part
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _ROOTS = (*_CONVOLUTIONS, nn.Linear)
 _SAME = 1e-3
-
-
-@dataclass(frozen=True)
-class Use:
-    """A layer that reads or makes the channels of a set.
-
-    Attributes:
-        layer: Name of the module.
-        reads: Whether it reads them (its input shrinks); otherwise it makes them (its output shrinks).
-        indices: Places in the layer.
-        roots: For each place the channel of the set that lies there.
-    """
-
-    layer: str
-    reads: bool
-    indices: tuple[int, ...]
-    roots: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ChannelSet:
-    """Channels that can only be removed together from all layers that make or read them.
-
-    Attributes:
-        root: Name of the layer that names the channels.
-        size: Number of channels.
-        uses: The convolutions and dense layers that make or read them.
-    """
-
-    root: str
-    size: int
-    uses: tuple[Use, ...]
-
-    @property
-    def readers(self) -> tuple[Use, ...]:
-        """The layers that mix the channels into new ones."""
-        return tuple(use for use in self.uses if use.reads)
 
 
 class Channels:
@@ -110,7 +73,7 @@ class Channels:
         silenced, removed = copy.deepcopy(self.model), copy.deepcopy(self.model)
         for item in sets:
             for use in item.readers:
-                places = [place for place, root in zip(use.indices, use.roots, strict=True) if root < count]
+                places = use.places(range(count))
                 with torch.no_grad():
                     silenced.get_submodule(use.layer).weight[:, places] = 0
         try:
@@ -123,17 +86,12 @@ class Channels:
 
     def parts(self, sets: Sequence[ChannelSet]) -> dict[str, Part]:
         """Cost of every convolution and dense layer, and the sets on its two sides."""
-        macs = layer_macs(self.model, self._examples)
-        inputs = {use.layer: item.root for item in sets for use in item.uses if use.reads}
-        outputs = {use.layer: item.root for item in sets for use in item.uses if not use.reads}
-        return {
-            name: Part(
-                macs=count,
-                parameters=sum(weight.numel() for weight in self.model.get_submodule(name).parameters(recurse=False)),
-                sides=tuple({side for side in (inputs.get(name), outputs.get(name)) if side is not None}),
-            )
-            for name, count in macs.items()
-        }
+        costs = {}
+        for name, macs in layer_macs(self.model, self._examples).items():
+            layer = self.model.get_submodule(name)
+            weights = sum(weight.numel() for weight in layer.parameters(recurse=False))
+            costs[name] = Cost(macs, weights, layer.weight.shape[1], layer.weight.shape[0])
+        return parts_of(costs, sets)
 
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edgekit_converters.compress.learning import ANSWERS, CLASSES, FEATURES
 from edgekit_converters.compress.torch_statistics import hooked
 
-_FEATURES, _ANSWERS, _CLASSES = 0.5, 1.0, 1.0
 Tensors = tuple[torch.Tensor, ...]
 
 
@@ -48,12 +48,12 @@ class Distance:
         for name in features:
             axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else 1
             part = _on_grid(wanted_features[name].index_select(axis, kept[name]), features[name])
-            loss = loss + _FEATURES / len(features) * _relative(features[name], part)
+            loss = loss + FEATURES / len(features) * _relative(features[name], part)
         for place, (answer, target) in enumerate(zip(given, wanted, strict=True)):
             if answer.is_floating_point():
-                loss = loss + _ANSWERS * _relative(answer, target)
+                loss = loss + ANSWERS * _relative(answer, target)
             if place == self._decides and answer.shape[-1] > 1:
-                loss = loss + _CLASSES * _divergence(answer, target)
+                loss = loss + CLASSES * _divergence(answer, target)
         return loss
 
     def _run(self, model: nn.Module, tensors: Tensors) -> tuple[Tensors, dict[str, torch.Tensor]]:

@@ -6,7 +6,6 @@ import copy
 import inspect
 import io
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,23 +15,21 @@ from torch import nn
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
+from edgekit_converters.compress.channels import note_kept, saliency
 from edgekit_converters.compress.choice import Measure, choose
+from edgekit_converters.compress.learning import CLIP, STATISTICS_BATCH, STATISTICS_SAMPLES, schedule
 from edgekit_converters.compress.network import BATCH, Network, Progress
 from edgekit_converters.compress.samples import Samples
-from edgekit_converters.compress.torch_channels import Channels, ChannelSet, layer_macs
+from edgekit_converters.compress.torch_channels import Channels, layer_macs
 from edgekit_converters.compress.torch_distillation import Distance, Tensors
 from edgekit_converters.compress.torch_repair import repair
-from edgekit_converters.compress.torch_statistics import gather, saliency
+from edgekit_converters.compress.torch_statistics import gather
 from edgekit_converters.compress.training import Tune
 from edgekit_converters.input_size import Size
 from edgekit_converters.sources._files import first_line
 from edgekit_converters.sources._original_size import MEMBER, size_text
 from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.pytorch import PyTorchSource
-
-_STATISTICS_SAMPLES, _STATISTICS_BATCH = 128, 8
-_WARM_UP = 0.05
-_CLIP = 1.0
 
 
 class TorchNetwork(Network):
@@ -107,7 +104,7 @@ class TorchNetwork(Network):
         rest = getattr(self, measure) - sum(getattr(part, measure) for part in parts.values())
         scores = saliency(sets, seen)
         chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
-        self._note_kept(sets, chosen)
+        note_kept(sets, chosen, kept=self._kept, read=self._read)
         channels.remove(chosen)
         lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
         self._refitted |= lost
@@ -115,20 +112,10 @@ class TorchNetwork(Network):
         repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
         return {root: len(places) for root, places in chosen.items()}
 
-    def _note_kept(self, sets: list[ChannelSet], chosen: dict[str, list[int]]) -> None:
-        """Remember which inputs and outputs of the original's layers are left."""
-        for item in sets:
-            gone = set(chosen.get(item.root, ()))
-            for use in item.uses:
-                side = self._read if use.reads else self._kept
-                places = {place for place, root in zip(use.indices, use.roots, strict=True) if root in gone}
-                left = [place for place in range(len(side[use.layer])) if place not in places]
-                side[use.layer] = side[use.layer][left]
-
     def _batches(self, samples: Samples) -> Iterator[Tensors]:
         """Some of the samples as tensors; a model with a fixed batch sees them one by one."""
-        size = _STATISTICS_BATCH if self._open_batch else 1
-        left = _STATISTICS_SAMPLES
+        size = STATISTICS_BATCH if self._open_batch else 1
+        left = STATISTICS_SAMPLES
         for feeds in samples.batches(size):
             tensors = self._tensors(feeds)
             yield tensors
@@ -153,13 +140,13 @@ class TorchNetwork(Network):
         for step in itertools.count(1):
             done = progress(step)
             for group in optimizer.param_groups:
-                group["lr"] = rate * _schedule(min(done, 1.0))
+                group["lr"] = rate * schedule(min(done, 1.0))
             feeds, originals = next(batches)
             wanted = self._tensors(originals, self._original_source)
             loss = distance(self.model, self._tensors(feeds), wanted, self._kept)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(weights, _CLIP)
+            nn.utils.clip_grad_norm_(weights, CLIP)
             optimizer.step()
             yield float(loss.detach())
             if done >= 1.0:
@@ -263,10 +250,3 @@ def _convolution_order(exportable: Any) -> Any:
     for weight in model.parameters():
         weight.requires_grad_(weight.is_floating_point())
     return model
-
-
-def _schedule(progress: float) -> float:
-    """Rise over the first steps, then fall as half a cosine."""
-    if progress < _WARM_UP:
-        return progress / _WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))

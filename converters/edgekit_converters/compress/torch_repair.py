@@ -12,11 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from edgekit_converters.compress.least_squares import WIDEST, LeastSquares
 from edgekit_converters.compress.torch_statistics import hooked, rows_of
 
-_PRIOR = 0.01
-_WIDEST = 2048
-"""Inputs times taps that are still solved for; the normal matrix has the square of it."""
 Batches = Callable[[], Iterable[tuple[torch.Tensor, ...]]]
 Kept = Mapping[str, torch.Tensor]
 
@@ -42,7 +40,7 @@ def repair(
     fits = {
         name: Fit(model.get_submodule(name), kept[name], read[name])
         for name in layers
-        if model.get_submodule(name).weight[0].numel() <= _WIDEST
+        if model.get_submodule(name).weight[0].numel() <= WIDEST
     }
 
     def learn(name: str, _: Any, taken: torch.Tensor, given: torch.Tensor) -> None:
@@ -66,28 +64,18 @@ class Fit:
 
     def __init__(self, module: Any, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
         self._module, self._outputs, self._inputs = module, outputs, inputs
-        self._count, self._products = 0, torch.zeros((), dtype=torch.double)
+        self._sums = LeastSquares(module.weight[0].numel())
 
     def add(self, taken: torch.Tensor, wanted: torch.Tensor) -> None:
         """Add a batch of what the original's layer reads and makes of it."""
         module = self._module
         taken = taken.index_select(-1 if isinstance(module, nn.Linear) else 1, self._inputs)
-        rows = [taps(taken, module), rows_of(wanted, module)[:, self._outputs]]
-        joined = torch.cat([rows[0], torch.ones(len(rows[0]), 1), rows[1]], 1)
-        self._count += len(joined)
-        self._products = self._products + (joined.T @ joined).double()
+        self._sums.add(taps(taken, module).numpy(), rows_of(wanted, module)[:, self._outputs].numpy())
 
     def solve(self) -> None:
         """Set weights and bias."""
-        module, size = self._module, self._module.weight[0].numel()
-        mean = self._products[size] / self._count
-        covariance = self._products / self._count - torch.outer(mean, mean)
-        inputs, crossed = covariance[:size, :size], covariance[:size, size + 1 :]
-        damping = _PRIOR * inputs.diagonal().mean() + 1e-12
-        before = module.weight.detach().double().flatten(1)
-        normal = inputs + damping * torch.eye(size, dtype=torch.double)
-        weights = torch.linalg.solve(normal, crossed + damping * before.T).T
-        bias = mean[size + 1 :] - weights @ mean[:size]
+        module = self._module
+        weights, bias = map(torch.from_numpy, self._sums.solve(module.weight.detach().flatten(1).numpy()))
         with torch.no_grad():
             module.weight.copy_(weights.reshape(module.weight.shape))
         module.bias = nn.Parameter(bias.to(module.weight.dtype))

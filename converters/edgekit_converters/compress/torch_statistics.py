@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-
-from edgekit_converters.compress.torch_channels import ChannelSet
 
 
 class _Effects:
@@ -108,27 +106,3 @@ def _probe(output: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     scale = output.detach().norm() / output.shape[0] ** 0.5 + 1e-12
     directions = torch.randn(output.shape, generator=random)
     return (output * directions).sum() / scale
-
-
-def saliency(sets: Iterable[ChannelSet], effects: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """How much the answers change when a channel goes: its squared effect, averaged over inputs.
-
-    Theis et al., 2018, arXiv:1801.05787; Molchanov et al., 2019, arXiv:1906.10771. Two finer measures were worse on
-    MobileNetV2, where 64 photos say too little of how 960 channels explain each other: the optimal brain surgeon in
-    Kronecker factors, and this one times the variance that other channels do not explain.
-
-    Args:
-        sets: The channels.
-        effects: As :func:`gather` returns them.
-
-    Returns:
-        Root -> ``[channels]``.
-    """
-    return {item.root: _of_set(item, effects) for item in sets}
-
-
-def _of_set(item: ChannelSet, effects: Mapping[str, torch.Tensor]) -> Any:
-    total = torch.zeros(len(next(iter(effects.values()))), item.size)
-    for use in item.readers:
-        total.index_add_(1, torch.tensor(use.roots), effects[use.layer][:, list(use.indices)])
-    return total.square().mean(0).numpy()

@@ -9,7 +9,7 @@ from edgekit.errors import InputRefused, UsageError
 from edgekit_converters.references import load_reference
 from edgekit_converters.sources._files import first_line
 
-SIGNATURE = "tune(model, steps): model a torch.nn.Module, steps an int; it trains the model in place"
+SIGNATURE = "tune(model, steps): model a torch.nn.Module or keras.Model, steps an int; it trains the model in place"
 Tune = Callable[[Any, int], None]
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgekit_converters.compress.channels import saliency
 from edgekit_converters.compress.torch_channels import Channels
 from edgekit_converters.compress.torch_repair import repair, taps
-from edgekit_converters.compress.torch_statistics import gather, saliency
+from edgekit_converters.compress.torch_statistics import gather
 from edgekit_converters.sources._torch_graph import Exportable
 
 BATCHES = [(torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(seed)),) for seed in range(4)]
