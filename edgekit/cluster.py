@@ -36,7 +36,8 @@ def connected(address: str) -> Iterator[None]:
     """
     # Ray reports its use to its makers unless told not to; nobody was asked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # The first error is raised here; those that were on their way too are of no use to anyone.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     # A task that the memory monitor ends would be begun again without end.
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     ray = _ray()
@@ -60,9 +61,7 @@ def _ray() -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "this needs ray, which is not installed", remedy="pip install 'edgekit-ai[ray]'"
-        ) from error
+        raise MissingExtra("this needs ray, which is not installed", remedy="pip install 'edgekit-ai[ray]'") from error
     return ray
 
 
@@ -155,8 +154,8 @@ def _value(ray: Any, reference: Any, node: str | None = None) -> Any:
     except ray.exceptions.RayTaskError as error:
         cause = _cause(error)
         if isinstance(cause, ImportError) or "failed to import" in str(cause):
-            where = node or error.ip
-            raise EnvironmentFault(f"node {where} cannot work: {reason(cause)}", remedy=_SAME_EDGEKIT) from error
+            last = str(cause).strip().splitlines()[-1]  # what goes before is Ray's traceback
+            raise EnvironmentFault(f"node {node or error.ip} cannot work: {last}", remedy=_SAME_EDGEKIT) from error
         raise
 
 
@@ -176,8 +175,7 @@ class Done(Generic[K]):
 
 
 class Tasks(Generic[K]):
-    """Functions called on the nodes of a cluster that was joined. Use as a context manager: in the end what still runs
-    is ended.
+    """Functions called on the nodes of a cluster that was joined; at the end of its context, what still runs is ended.
 
     Args:
         cpus: CPUs that Ray sets aside for each.
