@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 
 from edgekit.bundle import MANIFEST, Bundle
 from tests.conftest import CommandRunner, TwoNodes
+from tests.fixtures.ray_cluster import await_
 
 WIDE = ("--budget", "latency=1s,size=1MB,memory=1GB,drop=1%", "--prefer", "size")
 _TIMES = ("latency_ms", "memory_bytes", "rounds", "front", "why")
@@ -139,8 +138,8 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_made(
     assert "Traceback" not in said
     kept = {path.name: path.stat().st_ino for path in folder.glob("variants/*.bundle")}
     assert len(kept) == 1
-    held = int((photos / "held").read_text())
-    await_(lambda: not alive(held))
+    held = (photos / "held").read_text()
+    await_(lambda: not Path("/proc", held).exists())
     (photos / "hold").unlink()
     done = edgekit_command(*plan)
     assert done.returncode == 0, done.stderr
@@ -214,19 +213,3 @@ def interrupted(words: Sequence[str], line: str) -> tuple[int, str]:
         process.send_signal(signal.SIGINT)
         said += process.stderr.read()
         return process.wait(timeout=60), said
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def await_(happened: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for what other processes do; nothing tells of it."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.05)
