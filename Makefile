@@ -104,9 +104,9 @@ arm: $(STAMP) ## Compare emulated boards with this machine and write the tables 
 	@$(TEST_ENVIRONMENT) $(PY) -m pytest -q -m full tests/arm
 	@$(PY) -m tests.benchmarks.arm
 
-zoo: $(STAMP) ## Convert the zoo of architectures and write its table (hours; continues where it stopped)
+zoo: $(STAMP) ## Convert the zoo of architectures and write its table (hours; continues; RAY=auto on a Ray cluster)
 	@mkdir -p .cache
-	@$(PY) -m tests.benchmarks.zoo.run --out .cache/zoo.jsonl
+	@$(PY) -m tests.benchmarks.zoo.run --out .cache/zoo.jsonl $(if $(RAY),--ray $(RAY))
 	@$(PY) -m tests.benchmarks.zoo.run --out .cache/zoo.jsonl --summary $(ZOO_TABLE)
 	@echo "wrote $(ZOO_TABLE)"
 

@@ -63,6 +63,15 @@ class EdgeKitError(Exception):
         return (_rebuild, (type(self), self.received, self.expected, self.remedy))
 
 
+_REASON_SHOWN = 400
+
+
+def reason(error: BaseException) -> str:
+    """Return what a library said, in one line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _REASON_SHOWN else text[:_REASON_SHOWN] + " …"
+
+
 def _rebuild(kind: type[EdgeKitError], received: str, expected: str | None, remedy: str | None) -> EdgeKitError:
     return kind(received, expected=expected, remedy=remedy)
 

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from tests.chromium import PATIENCE, chromium
+from tests.fixtures.ray_cluster import two_nodes as started_nodes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -45,6 +48,33 @@ def realpack() -> Path:
     if os.environ.get("CI"):
         pytest.fail("EDGEKIT_DATA is not set or empty in CI: the real-model tests cannot run")
     pytest.skip("EDGEKIT_DATA is not set: needs the real models and data")
+
+
+@dataclass(frozen=True)
+class TwoNodes:
+    """A Ray cluster on this machine.
+
+    Attributes:
+        address: To join it.
+        folders: Current folders of the workers of each node.
+        temporary: Where workers make their temporary files.
+    """
+
+    address: str
+    folders: tuple[Path, Path]
+    temporary: Path
+
+
+@pytest.fixture(scope="session")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    """Two nodes of Ray, with two of Ray's CPUs each."""
+    folders = tmp_path_factory.mktemp("head"), tmp_path_factory.mktemp("other")
+    # Ray's sockets lie below it, and the kernel bounds the length of their paths.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as temporary,
+        started_nodes(folders, cpus=2, environment={"TMPDIR": temporary}) as address,
+    ):
+        yield TwoNodes(address, folders, Path(temporary))
 
 
 @pytest.fixture(scope="session")

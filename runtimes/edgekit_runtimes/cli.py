@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BUNDLE = click.Path(path_type=Path)
 _PIPE_WIDTH = 240
+_TIMEOUT = 5.0
 
 
 @click.command(cls=RemoteCommand)
@@ -57,7 +58,11 @@ _PIPE_WIDTH = 240
     "--fast-decode", is_flag=True, help="Decode large JPEGs at a fraction of their size; see above for the error."
 )
 @click.option("--wait", is_flag=True, help="Wait for a camera or stream that is not there yet.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds without a frame: open it again.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    help="Open a camera or network stream again after so many seconds without a frame: 5. Standard input never is.",
+)
 @click.option("--context", type=_BUNDLE, help="Text that the questions are about; - is standard input.")
 @click.option("--limit", type=click.IntRange(min=1), help="End a camera or stream after so many frames.")
 @bulk_options
@@ -77,7 +82,7 @@ def run(
     draw: Path | None,
     fast_decode: bool,
     wait: bool,
-    timeout: float,
+    timeout: float | None,
     context: Path | None,
     limit: int | None,
     bulk: BulkOptions,
@@ -124,9 +129,10 @@ def run(
 
     named = _named_options(options)
     if any(word.rstrip("/").lower().endswith(".parquet") for word in outputs):
-        single = {"--with": others, "--format": kind, "--draw": draw, "--wait": wait, "--context": context}
-        _in_bulk(bundle, inputs, outputs, {**single, "--limit": limit}, bulk, engine=engine, recipe=recipe,
-                 threads=threads, batch=batch, top_k=top_k, options=named, fast_decode=fast_decode)  # fmt: skip
+        single = {"--with": others, "--format": kind, "--draw": draw, "--wait": wait, "--context": context,
+                  "--limit": limit, "--timeout": timeout}  # fmt: skip
+        _in_bulk(bundle, inputs, outputs, single, bulk, engine=engine, recipe=recipe, threads=threads,
+                 batch=batch, top_k=top_k, options=named, fast_decode=fast_decode)  # fmt: skip
         return
     if given := bulk.given():
         raise UsageError(f"{given[0]} without a Parquet output", expected="-o results.parquet")
@@ -137,11 +143,11 @@ def run(
             raise UsageError(f"--option for task {predictor.task.name!r}", expected="a bundle that generates text")
         if fast_decode:
             set_fast_decode(predictor)
-        live = _live_source(predictor, inputs, wait=wait, timeout=timeout)
+        live = _live_source(predictor, inputs, wait=wait, timeout=timeout or _TIMEOUT)
         if live is not None and fast_decode:
             raise UsageError(f"--fast-decode for {live.name}", expected="photos as INPUT")
-        if live is None and limit is not None:
-            raise UsageError("--limit for files", expected="a camera or stream as INPUT")
+        if live is None:
+            _refuse_for_files({"--limit": limit, "--timeout": timeout, "--wait": wait or None})
         with _sinks(words, inputs, kind or "table", predictor.bundle.manifest.name) as (sink, grown):
             job = Run(predictor, sink, threads=threads, batch=batch)
             if live is None and kind is None and not outputs and isinstance(predictor.task, Streams):
@@ -151,6 +157,12 @@ def run(
             else:
                 _over_frames(job, live, limit)
     job.finish()
+
+
+def _refuse_for_files(given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} for files", expected="a camera or stream as INPUT")
 
 
 def _in_bulk(

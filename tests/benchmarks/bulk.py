@@ -27,8 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from edgekit.parity import OutputParity, Parity
 from edgekit.spec import Spec, TensorSpec
 from tests.benchmarks.document import rewrite
 from tests.benchmarks.processes import family, reading
+from tests.fixtures.ray_cluster import two_nodes
 
 PAGE = Path(__file__).parents[2] / "docs" / "bulk.md"
 MODEL = "models/ref/kws_ref_model.tflite"
@@ -61,15 +61,6 @@ with load(sys.argv[1], threads=1) as predictor, open(out, "w") as stream:
             except ValueError:
                 continue
             stream.write(json.dumps({"input": path, "result": result.to_dict()}) + "\\n")
-"""
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
 """
 
 
@@ -171,24 +162,6 @@ def killed(words: Sequence[str], output: Path, kills: int, seconds: float) -> in
     return begun + 1
 
 
-@contextmanager
-def cluster() -> Iterator[str]:
-    """Start two Ray nodes of one core here; yields the address."""
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    words = [sys.executable, "-c", CLUSTER]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        address = next(line.strip() for line in process.stdout if ":" in line and " " not in line.strip())
-        try:
-            yield address
-        finally:
-            process.stdin.close()
-            process.wait(60)
-
-
 def sha256(path: Path) -> str:
     """Hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -213,7 +186,7 @@ def measure(folder: Path, inputs: int, kills: int) -> list[str]:
     def ours(name: str, *options: str) -> Callable[[Path], list[str]]:
         return lambda source: [*command, str(source), "-o", str(folder / f"{name}-{source.name}.parquet"), *options]
 
-    with cluster() as address:
+    with two_nodes(store_bytes=None) as address:
         ways = {
             "plain loop": lambda source: [sys.executable, "-c", LOOP, str(bundle.path), str(source), str(folder / "l")],
             "one process": ours("one", "--threads", "1"),

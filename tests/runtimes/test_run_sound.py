@@ -146,12 +146,14 @@ def test_a_microphone_that_is_not_there(spotter: Bundle, recording: Path, tmp_pa
         (["-?pcm=ten"], "pcm=ten; expected pcm=16000"),
         (["camera:0"], "for a bundle that takes sound"),
         (["--limit", "3", "x.wav"], "--limit for files"),
+        (["--timeout", "3", "x.wav"], "--timeout for files"),
+        (["--wait", "x.wav"], "--wait for files"),
     ],
 )
 def test_words_that_name_no_sound(
     edgekit_command: CommandRunner, spotter: Bundle, words: list[str], message: str
 ) -> None:
-    limit = words if words[0] == "--limit" else ["--", *words]
+    limit = words if words[0].startswith("--") else ["--", *words]
     done = edgekit_command("run", spotter.path, *limit, stdin=subprocess.DEVNULL)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr

@@ -17,7 +17,7 @@ from edgekit_converters.quantize.recipes import RECIPES
 from edgekit_converters.request import TARGETS
 
 if TYPE_CHECKING:
-    from edgekit_converters.plan.planner import Job, Planner
+    from edgekit_converters.plan.planner import Cluster, Job, Planner
     from edgekit_converters.plan.store import PlanFile
     from edgekit_converters.progress import Reporter
 
@@ -33,6 +33,7 @@ Examples:
   edgekit plan model.keras --budget latency=20ms,size=5MB,memory=150MB,drop=1% --preset imagenet \\
       --calibration calib.csv --eval eval.csv --plot -o model.plan
   edgekit plan model.keras --budget latency=20ms --on garden-pi --preset unit --calibration photos/ -o pi.plan
+  edgekit plan model.keras --budget latency=20ms --ray auto --preset unit --calibration photos/ -o model.plan
 """
 
 
@@ -73,6 +74,15 @@ Examples:
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of a variant.")
 @click.option(
     "--seconds", type=click.FloatRange(min=0, max=600), default=1.0, show_default=True, help="Timed in each round."
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Make the variants on a Ray cluster: auto, local or HOST:PORT. They are measured here all the same, or on "
+    "DEVICE, after all are made and with nothing beside them. MODEL and data must be on every node, at the same paths.",
+)
+@click.option(
+    "--ray-cpus", type=click.IntRange(min=1), metavar="N", help="With --ray: CPUs set aside for each variant: 1."
 )
 @click.option("--again", is_flag=True, help="Measure anew; artifacts that are there are used again.")
 @click.option("--plot", is_flag=True, help="Draw latency, drop and size into plan.png.")
@@ -131,9 +141,18 @@ def _job(source: str, output: Path, options: dict[str, Any]) -> Job:
     options["to"] = _runnable(options["to"], engines)
     where = Where(device, engines, threads, take("seconds"))
     rounds, again, vary = take("rounds"), take("again"), not take("own_resolution")
+    cluster = _cluster(take("ray"), take("ray_cpus"))
     recipes = take("recipes") or _allowed_recipes(options["calibration"])
     request = _request(source, output, recipes, budget.drop_points, options)
-    return Job(request, budget, prefer, where, rounds, sizes, vary, again)
+    return Job(request, budget, prefer, where, rounds, sizes, vary, again, cluster)
+
+
+def _cluster(address: str | None, cpus: int | None) -> Cluster | None:
+    from edgekit_converters.plan.planner import Cluster
+
+    if address is None and cpus is not None:
+        raise UsageError("--ray-cpus without --ray", expected="--ray auto --ray-cpus 4")
+    return None if address is None else Cluster(address, cpus or 1)
 
 
 def _runnable(formats: tuple[str, ...], engines: tuple[str, ...]) -> tuple[str, ...]:

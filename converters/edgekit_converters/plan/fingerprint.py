@@ -6,6 +6,7 @@ import csv
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
@@ -27,6 +28,9 @@ class Fingerprints:
     Args:
         request: The conversion.
 
+    Attributes:
+        common: What all artifacts depend on: name -> value, or hash of the content.
+
     Raises:
         DataRefused: A file cannot be read.
     """
@@ -36,7 +40,7 @@ class Fingerprints:
         said = request.spec
         options = {} if said is None else said.options
         named = [request.folder / str(value) for key, value in options.items() if key.endswith("_file") and value]
-        self._common = {
+        self.common: dict[str, Any] = {
             "model": _content(request.model),
             "weights": _content(request.source.weights),
             "inputs": repr(request.source.inputs),
@@ -54,7 +58,7 @@ class Fingerprints:
 
     def of_data(self, resolution: object) -> str:
         """Of the model and the data at a resolution."""
-        return _digest({**self._common, "resolution": resolution})
+        return _digest({**self.common, "resolution": resolution})
 
     def of_piece(self, piece: Piece) -> str:
         """Of an artifact."""
@@ -63,7 +67,7 @@ class Fingerprints:
             own["effort"] = self._request.effort
         if piece.recipe == "mixed":  # the layers that stay in float are chosen by it
             own["max_drop"] = self._request.max_drop
-        return _digest({**self._common, **own})
+        return _digest({**self.common, **own})
 
 
 def _digest(value: Any) -> str:
@@ -78,7 +82,7 @@ def _content(word: Any) -> str | None:
     if word is None:
         return None
     try:
-        digest = hashlib.sha256(str(Path(str(word)).name).encode())
+        digest = hashlib.sha256(Path(os.path.abspath(str(word))).name.encode())
         for path in _files(str(word)):
             digest.update(f"\0{path.name}\0{path.stat().st_size}\0".encode())
             with path.open("rb") as stream:

@@ -6,23 +6,22 @@ format; what is finished from an earlier run opens nothing at all.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from edgekit.atomic import atomic_file, atomic_folder
-from edgekit.bundle import MANIFEST, Artifact, Bundle, write_manifest
-from edgekit.errors import BundleRefused, DataRefused, EdgeKitError, QualityError
+from edgekit.atomic import atomic_folder
+from edgekit.bundle import Artifact, Bundle, write_manifest
+from edgekit.errors import DataRefused, EdgeKitError, QualityError
 from edgekit.parity import Gate, Parity, ParityMeter
 from edgekit.spec import Spec
 from edgekit.tasks import Task
 from edgekit_converters.convert import Conversion, FloatArtifact
 from edgekit_converters.input_size import Size, open_at, own_size, scaled
-from edgekit_converters.plan.fingerprint import Fingerprints
 from edgekit_converters.plan.quality import quality_gate
+from edgekit_converters.plan.stock import Stock
 from edgekit_converters.plan.variants import Piece
 from edgekit_converters.prepare import Prepared, answered_as
 from edgekit_converters.progress import Stages
@@ -32,40 +31,23 @@ from edgekit_converters.report.reproduce import conversion_words
 from edgekit_converters.request import Request
 from edgekit_converters.sources import Source, open_source
 
-PIECES = "variants"
-_KEY_SHOWN = 12
-
-
-@dataclass(frozen=True)
-class Against:
-    """How another input size alone changes the answers, before anything is converted.
-
-    Attributes:
-        parity: Of the resized network against the original, each with the photos of its own size.
-        reason: Why nothing is to be made at this resolution; ``None`` where it keeps the answers.
-    """
-
-    parity: Parity
-    reason: str | None
-
 
 class Maker:
-    """Makes artifacts below a plan's folder; use as a context manager.
+    """Makes artifacts; use as a context manager.
 
     Args:
         request: What to convert, with the drop that is allowed.
-        folder: Of the plan.
+        stock: Where artifacts go.
         stages: Progress.
         scratch: An empty folder.
     """
 
-    def __init__(self, request: Request, folder: Path, stages: Stages, scratch: Path) -> None:
+    def __init__(self, request: Request, stock: Stock, stages: Stages, scratch: Path) -> None:
         self._request = replace(request, allow_degraded=True)
-        self._folder, self._stages, self._scratch = folder, stages, scratch
+        self._stock, self._stages, self._scratch = stock, stages, scratch
         self._stack = ExitStack()
         self._open: dict[Size | None, _Opened] = {}
         self._floats: dict[tuple[Size | None, str], FloatArtifact | EdgeKitError] = {}
-        self.fingerprints = Fingerprints(request)
 
     def __enter__(self) -> Maker:
         return self
@@ -73,56 +55,12 @@ class Maker:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def bundle_of(self, piece: Piece) -> Path:
-        """Where an artifact's bundle lies, or will lie."""
-        return self._folder / PIECES / f"{piece.name}-{self.fingerprints.of_piece(piece)[:_KEY_SHOWN]}.bundle"
-
-    def finished(self, piece: Piece) -> Bundle | None:
-        """Return the bundle of an artifact that was made before; a damaged one is removed and made again."""
-        path = self.bundle_of(piece)
-        if not (path / MANIFEST).is_file():
-            return None
-        try:
-            return Bundle(path)
-        except BundleRefused as error:
-            self._stages.note(f"made again: {error.received}")
-            shutil.rmtree(path)
-            return None
-
     def open(self, resolution: Size | None) -> None:
         """Open the model and read the data, once. Raises EdgeKitError when they are refused."""
         self._opened(resolution)
 
     def make(self, piece: Piece) -> Bundle:
-        """Convert, unless it was done before. Raises EdgeKitError when the artifact cannot be made."""
-        return self.finished(piece) or self._make(piece)
-
-    def own_size(self) -> Size | None:
-        """Input size of the original; ``None`` where it is not to be varied."""
-        known = next((bundle for bundle in map(self._native, ("tflite", "onnx")) if bundle is not None), None)
-        if known is not None:
-            return own_size(known.spec)
-        return own_size(self._opened(None).conversion.task.spec)
-
-    def _native(self, target: str) -> Bundle | None:
-        return self.finished(Piece(target, "fp32"))
-
-    def smaller(self, size: Size) -> Against:
-        """Say what another input size alone does to the answers. Raises ModelRefused when the network takes none."""
-        key = self.fingerprints.of_data(size)[:_KEY_SHOWN]
-        path = self._folder / PIECES / f"{size[0]}x{size[1]}-{key}.json"
-        if path.is_file():
-            parity = Parity.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        else:
-            opened = self._opened(size)
-            assert opened.resized is not None  # noqa: S101  it has a size
-            parity = opened.resized
-            with atomic_file(path) as temporary:
-                temporary.write_text(json.dumps(parity.to_dict()), encoding="utf-8")
-        reason = quality_gate(Piece("", "fp32", size), self._request.max_drop).failure(parity)
-        return Against(parity, reason)
-
-    def _make(self, piece: Piece) -> Bundle:
+        """Convert. Raises EdgeKitError when the artifact cannot be made."""
         opened = self._opened(piece.resolution)
         made = self._float(piece)
         conversion, stages = opened.conversion, self._stages
@@ -137,9 +75,23 @@ class Maker:
         finally:
             stages.notes[:] = [*notes, *(note for note in stages.notes if note not in notes)]
 
+    def own_size(self) -> Size | None:
+        """Input size of the original; ``None`` where it is not to be varied."""
+        return own_size(self._opened(None).spec)
+
+    def resized(self, size: Size) -> Parity:
+        """Say how another input size alone changes the answers: those of the resized network against the original's.
+
+        Raises:
+            ModelRefused: The network takes no photos of this size.
+        """
+        opened = self._opened(size)
+        assert opened.resized is not None  # noqa: S101  it has a size
+        return opened.resized
+
     def _publish(self, piece: Piece, opened: _Opened, artifact: Artifact) -> Bundle:
         """Put one artifact into a bundle with what the task needs."""
-        path = self.bundle_of(piece)
+        path = self._stock.bundle_of(piece)
         folder = opened.conversion.folder
         artifact = replace(artifact, degraded=quality_gate(piece, self._request.max_drop).failure(artifact.parity))
         with atomic_folder(path) as temporary:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit.bundle import Bundle
-from edgekit.errors import EdgeKitError, EnvironmentFault, MissingExtra, ModelRefused, UsageError
+from edgekit.errors import EdgeKitError
 from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.input_size import Size
+from edgekit_converters.plan.agenda import Agenda, Workshop
 from edgekit_converters.plan.budget import Budget
 from edgekit_converters.plan.choose import Choice, choose, missed, with_rounds
-from edgekit_converters.plan.making import PIECES, Maker, copy_as_chosen
+from edgekit_converters.plan.here import Here
+from edgekit_converters.plan.making import Maker, copy_as_chosen
 from edgekit_converters.plan.measuring import Target, engines_for
 from edgekit_converters.plan.quality import drop_points, metric_entry, quality_miss
+from edgekit_converters.plan.stock import PIECES, Stock
 from edgekit_converters.plan.store import (
     CHOSEN,
     Ledger,
@@ -27,7 +30,7 @@ from edgekit_converters.plan.store import (
     held,
     write_plan,
 )
-from edgekit_converters.plan.variants import ORDER, Piece, Variant, smaller_sides, unpromising
+from edgekit_converters.plan.variants import ORDER, Piece, Variant, unpromising
 from edgekit_converters.progress import Stages
 from edgekit_converters.request import Request
 
@@ -37,6 +40,19 @@ slowed it down, but not by so much."""
 _CLOSE = 1.5
 """Beyond this many times the best on the preferred axis, one round is enough to know that a variant is not the best."""
 _FORMAT_ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Who makes the artifacts of a plan.
+
+    Attributes:
+        address: ``auto``, ``local`` or ``HOST:PORT``, see `edgekit.cluster.connected`.
+        cpus: CPUs that Ray sets aside for each artifact.
+    """
+
+    address: str
+    cpus: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,7 @@ class Job:
         sizes: Input sizes to try beside the model's own.
         vary: Whether smaller inputs are tried unasked.
         again: Whether earlier measurements are forgotten.
+        ray: Cluster that makes the artifacts; ``None`` makes them in this process.
     """
 
     request: Request
@@ -62,6 +79,7 @@ class Job:
     sizes: tuple[Size, ...] = ()
     vary: bool = True
     again: bool = False
+    ray: Cluster | None = None
 
 
 class Planner:
@@ -113,11 +131,8 @@ class Planner:
     def _carry_out(self) -> PlanFile:
         if self._job.again:
             self._ledger.forget()
-        with (
-            tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
-            Maker(self._job.request, self._folder, self._stages, Path(scratch)) as maker,
-        ):
-            self._make_all(maker)
+        self._stock = Stock(self._job.request, self._folder, self._stages)
+        self._make_all(self._stock)
         if not self._made and self._failures:
             raise self._failures[0]
         self._measure_all()
@@ -152,80 +167,56 @@ class Planner:
 
     # Making
 
-    def _make_all(self, maker: Maker) -> None:
-        self._make_at(maker, None)
-        too_small: Size | None = None
-        for size in self._sizes(maker):
-            if too_small is not None and size[0] <= too_small[0] and size[1] <= too_small[1]:
-                reason: str | None = f"not tried: {too_small[0]}x{too_small[1]} loses too much already"
-            else:
-                reason, loses = self._ruled_out(maker, size)
-                too_small = size if loses else too_small
-            if reason is None:
-                self._make_at(maker, size)
-            else:
-                self._leave_out(Piece(self._job.request.targets[0], "fp32", size), reason)
-
-    def _sizes(self, maker: Maker) -> Sequence[Size]:
-        """Other input sizes to try, largest first."""
+    def _make_all(self, stock: Stock) -> None:
         job = self._job
-        if not job.vary and not job.sizes:
-            return ()
-        own = maker.own_size()
-        if own is None and job.sizes:
-            raise UsageError("--resolution for this model", expected="a classifier of photos of one size")
-        if own is None:
-            return ()
-        sizes = {*job.sizes, *(smaller_sides(own) if job.vary else ())} - {own}
-        return sorted(sizes, reverse=True)
+        with self._workshop(stock) as shop:
+            agenda = Agenda(
+                job.request, job.sizes, vary=job.vary, sized=job.budget.size_mb is not None,
+                stock=stock, shop=shop, planned=self,
+            )  # fmt: skip
+            agenda.run()
+        self._rows = dict(sorted(self._rows.items(), key=lambda item: self._place(item[1].piece)))
 
-    def _ruled_out(self, maker: Maker, size: Size) -> tuple[str | None, bool]:
-        """Why nothing is made at a resolution, and whether that is because too much is lost there."""
-        try:
-            against = maker.smaller(size)
-        except ModelRefused as error:
-            return error.received, False
-        if against.reason is None:
-            return None, False
-        return f"not made: the smaller input alone loses too much: {against.reason}", True
+    @contextmanager
+    def _workshop(self, stock: Stock) -> Iterator[Workshop]:
+        job, begin = self._job, self._write
+        if job.ray is not None:
+            from edgekit_converters.plan.on_ray import Workers
 
-    def _make_at(self, maker: Maker, size: Size | None) -> None:
-        for target in self._job.request.targets:
-            recipes = [recipe for recipe in ORDER if recipe in self._job.request.recipes]
-            for recipe in recipes:
-                self._make(maker, Piece(target, recipe, size))
-
-    def _make(self, maker: Maker, piece: Piece) -> None:
-        """Make one artifact, unless an earlier one says that it is of no use."""
-        bundle = maker.finished(piece)
-        reason = None if bundle else self._unpromising(piece)
-        if reason is not None:
-            self._leave_out(piece, reason)
+            with Workers(job.request, job.ray, stock, self._stages, begin) as workers:
+                yield workers
             return
-        if bundle is None:
-            maker.open(piece.resolution)  # a model or data that are refused end the plan
-            self._write()
-            try:
-                bundle = maker.make(piece)
-            except EdgeKitError as error:
-                if isinstance(error, EnvironmentFault) and not isinstance(error, MissingExtra):
-                    raise
-                self._failures.append(error)
-                self._leave_out(piece, f"not made: {error.received}")
-                return
+        with (
+            tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+            Maker(job.request, stock, self._stages, Path(scratch)) as maker,
+        ):
+            yield Here(maker, begin)
+
+    def _place(self, piece: Piece) -> tuple[int, ...]:
+        """Where a piece stands in the plan, whenever it was made."""
+        height, width = piece.resolution or (0, 0)
+        largest_first = (piece.resolution is not None, -height, -width)
+        return (*largest_first, self._job.request.targets.index(piece.format), ORDER.index(piece.recipe))
+
+    def made(self, piece: Piece, bundle: Bundle) -> None:
+        """Take an artifact."""
         self._made[piece] = bundle
-        self._keys[piece] = maker.fingerprints.of_piece(piece)
+        self._keys[piece] = self._stock.fingerprints.of_piece(piece)
         for variant in self._variants_of(piece, bundle):
             self._rows[variant.name] = variant
         self._write()
 
-    def _unpromising(self, piece: Piece) -> str | None:
+    def unpromising(self, piece: Piece) -> str | None:
+        """Return why an artifact need not be made."""
         as_float = self._made.get(replace(piece, recipe="fp32"))
         int8 = next((v for v in self._rows.values() if v.piece == replace(piece, recipe="int8")), None)
         size = None if as_float is None else as_float.artifacts[0].bytes
         return unpromising(piece.recipe, size, int8, self._job.budget)
 
-    def _leave_out(self, piece: Piece, reason: str) -> None:
+    def left_out(self, piece: Piece, reason: str, error: EdgeKitError | None = None) -> None:
+        """Take that there is no such artifact, and the error where making it was tried."""
+        if error is not None:
+            self._failures.append(error)
         variant = Variant(
             piece, engines_for(piece.format, self._job.target.engines)[0], self._job.target.threads[0], error=reason
         )

@@ -150,6 +150,17 @@ def unpromising(recipe: str, float_bytes: int | None, int8: Variant | None, budg
     return None
 
 
+def waits_for(recipe: str, *, sized: bool) -> tuple[str, ...]:
+    """Return the recipes whose artifacts, of the same format and resolution, `unpromising` judges another by.
+
+    Args:
+        recipe: The other's.
+        sized: Whether the budget has a size.
+    """
+    of_size = ("fp32",) if sized and recipe in _LEAST_SHARE else ()
+    return (*of_size, "int8") if recipe in _RESCUES else of_size
+
+
 def thread_counts(cores: int) -> tuple[int, ...]:
     """Return 1, 2, 4, … up to the cores, and the cores."""
     counts = {1 << power for power in range(cores.bit_length())}

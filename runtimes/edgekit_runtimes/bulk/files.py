@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import DataRefused, EnvironmentFault
+from edgekit.errors import DataRefused, EnvironmentFault, reason
 from edgekit.images import MAX_FILE_BYTES
-from edgekit_runtimes.engines.common import reason
 from edgekit_runtimes.inputs.uri import redacted
 
 _URI = re.compile(r"(?P<root>[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)(?P<path>[^?]*|.*?)(?P<query>\?\w+=[^/]*)?", re.DOTALL)

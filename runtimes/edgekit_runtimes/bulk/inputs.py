@@ -24,6 +24,9 @@ from edgekit_runtimes.bulk.chunk import Entry
 from edgekit_runtimes.inputs.item import Item, raiser
 from edgekit_runtimes.inputs.uri import redacted
 
+_BATCH_ROWS = 32
+_BUFFER_BYTES = 1 << 20
+
 
 @dataclass
 class Read:
@@ -118,15 +121,21 @@ def _loaded(path: str) -> dict[str, Array]:
 def _rows(entry: Entry, spec: Spec) -> Iterator[Read]:
     path, group, start, stop, first, columns = entry.value
     takes = task_class(spec.task).takes
+    reader = fault = None
     try:
-        table = _row_group(path, group, tuple(columns), entry.stamp)
+        reader = _row_group(path, group, tuple(columns), entry.stamp)
     except DataRefused as error:
-        for row in range(start, stop):
-            yield Read(Item(f"{redacted(path)} row {first + row}", raiser(error)))
-        return
+        fault = error
     for row in range(start, stop):
         name = f"{redacted(path)} row {first + row}"
-        values = {column: _cell(table[column][row], takes) for column in columns}
+        try:
+            cells = reader.cells(row) if reader is not None else {}
+        except DataRefused as error:
+            fault = error
+        if fault is not None:
+            yield Read(Item(name, raiser(fault)))
+            continue
+        values = {column: _cell(cell, takes) for column, cell in cells.items()}
         yield _row(name, values if takes in ("row", "question") else next(iter(values.values())), takes, values)
 
 
@@ -166,16 +175,58 @@ def _array_cells(values: Mapping[str, Any]) -> tuple[Any, bytes]:
     return (arrays if len(arrays) > 1 else next(iter(arrays.values()))), _array_bytes(arrays)
 
 
-@lru_cache(maxsize=1)
-def _row_group(path: str, group: int, columns: tuple[str, ...], stamp: str) -> Any:
-    """The neighbouring entry is likely to be of the same row group."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
+class _RowGroup:
+    """Rows of one row group, read from the front: a batch and the pages it comes from are held, never all of it.
 
-    if stamp != files.stamp(path):
-        raise DataRefused(f"{redacted(path)} has changed since it was listed", expected="a file that stays as it is")
-    try:
-        with files.open_binary(path) as stream, ParquetFile(stream) as table:
-            return table.read_row_group(group, columns=list(columns))
-    except (OSError, ArrowException, IndexError) as error:
-        raise DataRefused(f"{redacted(path)} cannot be read: {files.said(error)}") from error
+    Args:
+        path: Path or URI.
+        group: Number of the row group.
+        columns: To read.
+        stamp: Of the file when it was listed.
+
+    Raises:
+        DataRefused: It has changed, or cannot be read.
+    """
+
+    def __init__(self, path: str, group: int, columns: tuple[str, ...], stamp: str) -> None:
+        if stamp != files.stamp(path):
+            raise DataRefused(
+                f"{redacted(path)} has changed since it was listed", expected="a file that stays as it is"
+            )
+        self._path, self._group, self._columns = path, group, columns
+        self._begin()
+
+    def _begin(self) -> None:
+        self._batch: Any = None
+        self._first = self._end = 0
+        self._fault = DataRefused(f"{redacted(self._path)} ends before the row", expected="a whole file")
+        self._batches = self._read()
+
+    def _read(self) -> Iterator[Any]:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            # Without a buffer Arrow reads the whole column of the group at once.
+            with files.open_binary(self._path) as stream, ParquetFile(stream, buffer_size=_BUFFER_BYTES) as table:
+                yield from table.iter_batches(_BATCH_ROWS, row_groups=[self._group], columns=list(self._columns))
+        except (OSError, ArrowException, IndexError) as error:
+            yield DataRefused(f"{redacted(self._path)} cannot be read: {files.said(error)}")
+
+    def cells(self, row: int) -> dict[str, Any]:
+        """Return a row, column -> Arrow scalar. Raises DataRefused when it cannot be read."""
+        if row < self._first:
+            self._begin()
+        while row >= self._end:
+            batch = next(self._batches, self._fault)
+            if isinstance(batch, DataRefused):
+                self._fault = batch
+                raise batch
+            self._batch, self._first, self._end = batch, self._end, self._end + batch.num_rows
+        return {column: self._batch.column(column)[row - self._first] for column in self._columns}
+
+
+@lru_cache(maxsize=1)
+def _row_group(path: str, group: int, columns: tuple[str, ...], stamp: str) -> _RowGroup:
+    """The neighbouring entry is likely to be of the same row group, and to follow."""
+    return _RowGroup(path, group, columns, stamp)

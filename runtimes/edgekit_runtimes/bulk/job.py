@@ -74,6 +74,7 @@ def run(request: Request) -> None:
     spec = Bundle(request.setup.bundle, check=False).spec
     size = options.chunk or (SLOW_CHUNK if task_class(spec.task).name == "text-generation" else CHUNK)
     source = Source(spec, request.words, options.column, size)
+    source.check_column()
     job = _job(request.setup, options, size)
     output.refuse_foreign()
     found = None if options.restart or output.ledger.exists() else _already(output, job, source)

@@ -7,8 +7,7 @@ travel through Ray's object store, so workers need no path of the driver's; each
 from __future__ import annotations
 
 import json
-import os
-import socket
+import logging
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,11 +18,11 @@ from typing import Any
 
 from edgekit import errors
 from edgekit.bundle import Bundle
+from edgekit.cluster import connected
 from edgekit.errors import EdgeKitError, EnvironmentFault
 from edgekit_runtimes.bulk.answer import Part, Setup
 from edgekit_runtimes.bulk.chunk import Chunk
 from edgekit_runtimes.bulk.pool import Isolated
-from edgekit_runtimes.engines.common import reason
 
 _CONNECT_SECONDS = 10.0
 _WINDOW = 4096
@@ -106,7 +105,7 @@ def answered(setup: Setup, chunks: Iterator[Chunk], cluster: Cluster) -> Generat
     Raises:
         EdgeKitError: There is no such cluster, or the bundle cannot be opened on its workers.
     """
-    with _connected(cluster):
+    with connected(cluster.address), _quiet_data():
         run = _Run(setup, cluster)
         while window := list(islice(chunks, run.window)):
             yield from run.over(window)
@@ -161,63 +160,18 @@ class _Run:
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[None]:
-    # Ray reports its use to its makers unless told not to; nobody was asked.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
+def _quiet_data() -> Iterator[None]:
+    """Ray Data without its own bars and reports."""
     from ray import data
 
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, cluster.address)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = data.DataContext.get_current()
     before = (context.enable_progress_bars, context.print_on_execution_start)
     context.enable_progress_bars, context.print_on_execution_start = False, False
     try:
         yield
-    except ray.exceptions.RayError as error:
-        raise EnvironmentFault(
-            f"the Ray cluster failed: {reason(error)}",
-            remedy="look into its logs; finished chunks are kept, and the same command goes on",
-        ) from error
     finally:
         context.enable_progress_bars, context.print_on_execution_start = before
-        if ours:
-            ray.shutdown()
-
-
-def _connect(ray: Any, address: str) -> None:
-    import logging
-
-    _refuse_silent(address)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if address == "local":
-            ray.init(address="local", include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, error) from error
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-
-
-def _refuse_silent(address: str) -> None:
-    """Ray itself tries for minutes where nobody listens."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "//" in address:
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> EnvironmentFault:
-    return EnvironmentFault(
-        f"no Ray cluster at {address}: {reason(error)}",
-        remedy="ray start --head here first, give its address, or --ray local to start one for this run",
-    )
 
 
 def _schema() -> Any:

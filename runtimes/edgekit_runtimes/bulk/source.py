@@ -70,6 +70,24 @@ class Source:
         """What an input is."""
         return task_class(self.spec.task).takes
 
+    def check_column(self) -> None:
+        """Refuse a column where nothing has columns. Raises UsageError."""
+        if self.column is not None and not any(self._may_hold_parquet(word) for word in self.words):
+            raise UsageError(
+                f"--column {self.column} for {' '.join(redacted(word) for word in self.words)}",
+                expected="an INPUT that ends in .parquet, or a folder or pattern with such files",
+            )
+
+    def _may_hold_parquet(self, word: str) -> bool:
+        """What lies in a folder of an object store is seen when it is listed."""
+        if self._is_pattern(word):
+            return any(path.lower().endswith(PARQUET) for path in glob.iglob(word, recursive=True))
+        if files.is_uri(word):
+            return files.suffix_of(word) == PARQUET or files.kind_of(word) == "folder"
+        if os.path.isdir(word):
+            return any(name.lower().endswith(PARQUET) for _, _, names in os.walk(word) for name in names)
+        return files.suffix_of(word) == PARQUET
+
     def entries(self) -> Iterator[Entry]:
         """Yield the entries; what cannot be read is one of the kind ``refused``.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.cores import usable_cores
-from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused, UsageError
+from edgekit.errors import DataRefused, EnvironmentFault, MissingExtra, ModelRefused, UsageError, reason
 
 MAX_DEFAULT_THREADS = 4
 
@@ -77,12 +77,6 @@ def import_library(module: str, missing: str, extra: str) -> Any:
         raise EnvironmentFault(
             f"{module} is installed but cannot be imported: {reason(error)}", remedy=f"install {module} again"
         ) from error
-
-
-def reason(error: BaseException) -> str:
-    """Return what a library said, in one line of bounded length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 400 else text[:400] + " …"
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -21,12 +21,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgekit.engine import Array, Engine, TensorInfo
-from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused
+from edgekit.errors import EnvironmentFault, MissingExtra, ModelRefused, reason
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_load,
     cannot_run,
-    reason,
     refuse_strings,
     thread_count,
     unique_names,

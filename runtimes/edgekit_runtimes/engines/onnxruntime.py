@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
-from edgekit.errors import EnvironmentFault, ModelRefused
+from edgekit.errors import EnvironmentFault, ModelRefused, reason
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_load,
     cannot_run,
     import_library,
-    reason,
     thread_count,
 )
 from edgekit_runtimes.engines.external_data import check_external_data

@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgekit.engine import ONNX_IO_METADATA, Array, Engine, TensorInfo
-from edgekit.errors import ModelRefused
+from edgekit.errors import ModelRefused, reason
 from edgekit_runtimes.engines.common import (
     artifact_size,
     cannot_run,
     import_library,
-    reason,
     thread_count,
     unique_names,
 )

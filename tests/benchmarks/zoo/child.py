@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -205,6 +206,12 @@ class Zoo:
         return exported, self._compared(target, exported)
 
 
+def end_with_parent() -> None:
+    """Wait for the end of standard input, which comes with the parent's, and end."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 def main() -> None:
     """Run one entry as `run.py` asks for it."""
     parser = argparse.ArgumentParser()
@@ -213,6 +220,7 @@ def main() -> None:
     parser.add_argument("--formats", default="tflite,onnx")
     parser.add_argument("--recipes", default="fp32")
     options = parser.parse_args()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     # Results go to the real stdout; what libraries print goes to stderr.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

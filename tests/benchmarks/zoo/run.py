@@ -5,6 +5,9 @@
 
 Every architecture runs in a child process with a time and a memory limit; a format that ends its child is noted as
 a crash and the rest is taken up by a new child. Pieces already in the results are not done again.
+
+With --ray auto|local|HOST:PORT the architectures are tasks of a Ray cluster, two CPUs each; every node needs this
+checkout at the same path. What an architecture gave is written when it is done.
 """
 
 from __future__ import annotations
@@ -12,24 +15,15 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import os
-import selectors
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from edgekit.cluster import Tasks, connected
+from edgekit.errors import EdgeKitError
 from tests.benchmarks.zoo import summary
 from tests.benchmarks.zoo.child import all_entries
-from tests.benchmarks.zoo.entries import Entry
-
-ROOT = Path(__file__).resolve().parents[3]
-FORMATS = ("tflite", "onnx")
-Result = dict[str, Any]
+from tests.benchmarks.zoo.work import FORMATS, THREADS, Asked, Result, all_rows
 
 
 def load(path: Path) -> list[Result]:
@@ -40,101 +34,32 @@ def load(path: Path) -> list[Result]:
     return list({(row["model"], row["format"], row["recipe"]): row for row in rows}.values())
 
 
-class Child:
-    """One child process and what it says.
+def on_ray(address: str, asked: Sequence[Asked]) -> Iterator[Result]:
+    """Results in the order in which the architectures are finished; what dies with its node is done again later."""
+    with connected(address), Tasks[str](THREADS) as tasks:
+        for one in asked:
+            tasks.start(one.entry, all_rows, one)
+        while tasks:
+            done = tasks.next()
+            if done.lost is not None:
+                print(f"{done.key}: {done.lost}", file=sys.stderr)
+            yield from done.value or []
 
-    Args:
-        entry: The architecture.
-        formats: Formats still to do.
-        recipes: Recipes to do.
-        folder: Where artifacts go.
-        limits: Seconds for one child, and bytes of resident memory.
-    """
 
-    def __init__(
-        self, entry: Entry, formats: list[str], recipes: list[str], folder: Path, limits: tuple[float, int]
-    ) -> None:
-        self.seconds, self.memory = limits
-        self.log = (folder / "log").open("w+b")
-        command = [sys.executable, "-m", "tests.benchmarks.zoo.child", entry.name, str(folder)]
-        command += ["--formats", ",".join(formats), "--recipes", ",".join(recipes)]
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TRANSFORMERS_VERBOSITY": "error", "OMP_NUM_THREADS": "2"}
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env={**os.environ, **quiet},
-            start_new_session=True,
+def wanted(options: argparse.Namespace) -> Iterator[Asked]:
+    """What was asked for and is not there."""
+    recipes, patterns, rows = tuple(options.recipes.split(",")), options.only.split(","), load(options.out)
+    for entry in all_entries():
+        chosen = options.family in (None, entry.family)
+        if not chosen or not any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns):
+            continue
+        done = frozenset(
+            (row["format"], row["recipe"])
+            for row in rows
+            if row["model"] == entry.name and (row["status"] == "pass" or not options.again)
         )
-        self.verdict = ""
-
-    def lines(self) -> Iterator[Result]:
-        """What the child says, until it ends or meets a limit."""
-        stream = self.process.stdout
-        assert stream is not None
-        begun, buffer = time.monotonic(), b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            while True:
-                if selector.select(timeout=1.0):
-                    chunk = os.read(stream.fileno(), 65536)
-                    if not chunk:
-                        break
-                    *whole, buffer = (buffer + chunk).split(b"\n")
-                    yield from (json.loads(line) for line in whole if line.strip())
-                if time.monotonic() - begun > self.seconds:
-                    self._kill(f"timeout after {self.seconds:.0f} s")
-                elif _resident(self.process.pid) > self.memory:
-                    self._kill(f"more than {self.memory / 2**30:.0f} GiB of memory")
-        code = self.process.wait()
-        stream.close()
-        if code and not self.verdict:
-            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            self.verdict = f"the process ended with {name}: {self._last_words()}"
-
-    def _kill(self, verdict: str) -> None:
-        self.verdict = verdict
-        os.killpg(self.process.pid, signal.SIGKILL)
-
-    def _last_words(self) -> str:
-        self.log.seek(0)
-        lines = [line for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
-        return " | ".join(lines[-3:])[-600:]
-
-
-def _resident(pid: int) -> int:
-    """Resident memory in bytes; 0 when the process is gone."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ProcessLookupError):
-        pass
-    return 0
-
-
-def run_entry(
-    entry: Entry, recipes: list[str], done: set[tuple[str, str]], limits: tuple[float, int]
-) -> Iterator[Result]:
-    """All pieces of an entry that are not done yet."""
-    left = [name for name in FORMATS if any((name, recipe) not in done for recipe in recipes)]
-    while left:
-        with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-            child = Child(entry, left, recipes, Path(folder), limits)
-            current, finished = (left[0], "fp32"), set()
-            for line in child.lines():
-                if "start" in line:
-                    current = (line["start"][0], line["start"][1])
-                    continue
-                finished.add((line["format"], line["recipe"]))
-                yield line
-            if not child.verdict:
-                return
-            if current not in finished:
-                about = {"model": entry.name, "family": entry.family, "domain": entry.domain}
-                yield {**about, "format": current[0], "recipe": current[1], "status": "crashed", "cause": child.verdict}
-        left = left[left.index(current[0]) + 1 :]
+        if any((name, recipe) not in done for name in FORMATS for recipe in recipes):
+            yield Asked(entry.name, recipes, done, (options.timeout, int(options.memory * 2**30)))
 
 
 def main() -> None:
@@ -147,26 +72,22 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="do pieces again that did not pass")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one child")
     parser.add_argument("--memory", type=float, default=8, help="GiB for one child")
+    parser.add_argument("--ray", metavar="ADDRESS", help="on a Ray cluster: auto, local or HOST:PORT")
     parser.add_argument("--summary", type=Path, help="write the results as a Markdown table and do nothing else")
     options = parser.parse_args()
     if options.summary:
         options.summary.write_text(summary.markdown(load(options.out)))
         return
-    recipes = options.recipes.split(",")
-    patterns = options.only.split(",")
-    for entry in all_entries():
-        chosen = options.family in (None, entry.family)
-        if not chosen or not any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns):
-            continue
-        done = {
-            (row["format"], row["recipe"])
-            for row in load(options.out)
-            if row["model"] == entry.name and (row["status"] == "pass" or not options.again)
-        }
-        for row in run_entry(entry, recipes, done, (options.timeout, int(options.memory * 2**30))):
+    asked = list(wanted(options))
+    here = (row for one in asked for row in one.rows())
+    rows = on_ray(options.ray, asked) if options.ray and asked else here
+    try:
+        for row in rows:
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(summary.line(row), flush=True)
+    except EdgeKitError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

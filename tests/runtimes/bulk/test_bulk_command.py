@@ -218,6 +218,8 @@ def test_photos_in_a_table_are_answered_as_in_a_folder(
     [
         (("-o", "r.jsonl", "--workers", "2"), "--workers without a Parquet output"),
         (("-o", "r.parquet", "-o", "-"), "r.parquet with another output"),
+        (("-o", "r.parquet", "--timeout", "9"), "--timeout with -o r.parquet"),
+        (("-o", "r.parquet", "--column", "image"), "--column image for"),
         (("-o", "r.parquet", "--format", "csv"), "--format with -o r.parquet"),
         (("-o", "r.parquet", "--option", "temperature=1"), "--option for task 'tensors'"),
         (("-o", "r.parquet", "--gpus", "1"), "--gpus without --ray"),

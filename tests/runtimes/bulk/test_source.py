@@ -44,11 +44,11 @@ def loaded(spec: Spec, *words: str | Path, column: str | None = None, size: int 
     return found
 
 
-def write_table(target: Path, **columns: Sequence[Any]) -> Path:
+def write_table(target: Path, *, rows: int = 4, page: int = 1024, **columns: Sequence[Any]) -> Path:
     import pyarrow as pa
     from pyarrow import parquet
 
-    parquet.write_table(pa.table(columns), target, row_group_size=4)
+    parquet.write_table(pa.table(columns), target, row_group_size=rows, write_batch_size=page)
     return target
 
 
@@ -231,6 +231,41 @@ def test_a_table_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
     (one,) = read(stale, TEXT)
     with pytest.raises(DataRefused, match="has changed since it was listed"):
         one.item.load()
+
+
+def test_a_row_group_is_held_a_few_pages_at_a_time(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    draw = np.random.default_rng(0)
+    photos = [draw.bytes(100_000) for _ in range(320)]
+    table = write_table(tmp_path / "t.parquet", image=photos, rows=320, page=8)
+    (entry, *others) = Source(PERSON, (str(table),), size=16).entries()
+    before = pa.total_allocated_bytes()
+    assert [one.item.load().data for one in read(entry, PERSON)] == photos[:16]
+    assert pa.total_allocated_bytes() - before < sum(map(len, photos)) / 3
+    for number in (18, 3, 4):  # forwards, back, on
+        assert [one.item.load().data for one in read(others[number - 1], PERSON)] == photos[16 * number :][:16]
+
+
+def test_a_row_group_that_is_damaged_fails_in_each_of_its_rows(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.parquet", text=[f"sentence {number}" * 50 for number in range(64)], rows=64)
+    data = bytearray(table.read_bytes())
+    data[8:200] = bytes(192)
+    table.write_bytes(data)
+    rows = [one for entry in Source(TEXT, (str(table),), size=8).entries() for one in read(entry, TEXT)]
+    assert len(rows) == 64
+    for one in rows:
+        with pytest.raises(DataRefused, match=r"t\.parquet cannot be read: "):
+            one.item.load()
+
+
+def test_a_column_where_nothing_has_columns_is_refused(tree: Path) -> None:
+    for word in (str(tree), str(tree / "a.jpg"), f"{tree}/*.jpg", f"file://{tree}/a.jpg"):
+        with pytest.raises(UsageError, match=r"--column image for .*; expected an INPUT that ends in \.parquet"):
+            Source(PERSON, (word,), "image").check_column()
+    table = write_table(tree / "deep.parquet", image=[b"x"])
+    for word in (str(tree), str(table), f"{tree}/*.parquet", f"file://{tree}"):
+        Source(PERSON, (str(tree / "a.jpg"), word), "image").check_column()
 
 
 @pytest.mark.parametrize(
