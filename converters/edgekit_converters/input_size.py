@@ -13,7 +13,7 @@ from edgekit_converters.sources import InputHint, Source, open_source
 TASK = "image-classification"
 Size = tuple[int, int]
 """Height and width in pixels."""
-_SMALLEST_STEP, _LARGEST_STEP, _STEPS = 4, 32, 8
+_SMALLEST_STEP, _LARGEST_STEP, _STEPS, _SMALLEST_SIDE = 4, 32, 8, 8
 
 
 def parse_sides(word: str) -> Size:
@@ -38,7 +38,7 @@ def sides_below(own: Size) -> tuple[Size, ...]:
     found = []
     for height in range((own[0] - 1) // step * step, own[0] // 2 - 1, -step):
         width = round(own[1] * height / own[0] / step) * step
-        if height > 0 and 0 < width < own[1]:
+        if min(height, width) >= _SMALLEST_SIDE and width < own[1]:
             found.append((height, width))
     return tuple(found)
 

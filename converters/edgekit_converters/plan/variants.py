@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit_converters.input_size import Size
+from edgekit_converters.input_size import Size, sides_below
 from edgekit_converters.plan.budget import Budget
 
 ORDER = ("fp32", "int8", "dynamic-int8", "fp16", "mixed", "int8-int16")
 """Recipes in the order they are tried: each one's size and answers say whether a later one can be of use."""
+_SHARES = (7 / 8, 3 / 4, 1 / 2)
 _RESCUES = ("mixed", "int8-int16")
 _LEAST_SHARE = {"fp16": 0.45, "dynamic-int8": 0.2, "int8": 0.2, "mixed": 0.2, "int8-int16": 0.2}
 """Of the float artifact's bytes, what no file of the recipe goes below: half or a quarter of the weights, less a
@@ -168,7 +169,9 @@ def thread_counts(cores: int) -> tuple[int, ...]:
 
 
 def smaller_sides(own: Size) -> tuple[Size, ...]:
-    """Return three quarters and half of a resolution, in multiples of 8 pixels, largest first."""
-    found = (tuple(max(8, int(side * share / 8 + 0.5) * 8) for side in own) for share in (0.75, 0.5))
-    sizes = dict.fromkeys((pair[0], pair[1]) for pair in found)
-    return tuple(size for size in sizes if size[0] < own[0] and size[1] < own[1])
+    """Return the sizes next to seven eighths, three quarters and half of a resolution, largest first."""
+    below = sides_below(own)
+    if not below:
+        return ()
+    wanted = [own[0] * share for share in _SHARES]
+    return tuple(dict.fromkeys(min(below, key=lambda size: abs(size[0] - side)) for side in wanted))

@@ -39,8 +39,9 @@ def test_threads_double_up_to_the_cores(cores: int, counts: tuple[int, ...]) -> 
 
 
 def test_smaller_inputs_are_three_quarters_and_half() -> None:
-    assert smaller_sides((224, 224)) == ((168, 168), (112, 112))
-    assert smaller_sides((96, 160)) == ((72, 120), (48, 80))
+    assert smaller_sides((224, 224)) == ((192, 192), (176, 176), (112, 112))
+    assert smaller_sides((96, 160)) == ((88, 144), (72, 120), (48, 80))
+    assert smaller_sides((16, 16)) == ((12, 12), (8, 8))
     assert smaller_sides((8, 8)) == ()
 
 
