@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.ray_cluster import await_
 from tests.runtimes.bulk.conftest import Run, write_arrays
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where processes make their temporary files; the kernel bounds the paths of Ray's sockets, which lie there too."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_a_cluster_gives_the_bytes_of_one_machine(run_deadly: Run, tmp_path: Path) -> None:
+def test_a_cluster_gives_the_bytes_of_one_machine(run_deadly: Run, temporary: Path, tmp_path: Path) -> None:
     source = write_arrays(tmp_path / "inputs", 100)
     (source / "0" / "0040.npy").write_bytes(b"damaged")
     here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
     done = run_deadly(source, there, "--ray", "local", "--workers", "2")
     assert done.returncode == 6, done.stderr
+    await_(lambda: not list(temporary.glob("edgekit-*")))
     assert run_deadly(source, here).returncode == 6
     assert there.read_bytes() == here.read_bytes()
 
