@@ -270,17 +270,11 @@ class Planner:
         usable = [piece for piece in pieces if _FORMAT_ENGINES[piece.format] in self._job.target.engines]
         if not usable:
             return
-        piece = min(usable, key=lambda one: self._made[one].artifacts[0].latency_ms)
-        engine = _FORMAT_ENGINES[piece.format]
-        threads = self._ledger.threads(f"{engine} | {self._job.target.identity}")
-        if threads is None:
-            try:
-                row = self._bench(piece)[0]
-            except NotMeasured as reason:
-                self._stages.note(f"int8 by hand: {reason}")
-                return
-            threads = int(row["threads"])
-            self._ledger.set_threads(f"{engine} | {self._job.target.identity}", threads)
+        taken = {piece: known for piece in usable if (known := self._by_hand(piece)) is not None}
+        if not taken:
+            return
+        piece = min(taken, key=lambda one: taken[one][0])
+        engine, threads = _FORMAT_ENGINES[piece.format], taken[piece][1]
         found = [v for v in self._variants_of(piece, self._made[piece]) if v.engine == engine]
         variant = next((v for v in found if v.threads == threads), None)
         if variant is None:
@@ -288,6 +282,23 @@ class Planner:
             variant = self._with_known_rounds(replace(variant, key=self._key(variant)))
         self._rows.setdefault(variant.name, variant)
         self._baseline = variant.name
+
+    def _by_hand(self, piece: Piece) -> tuple[float, int] | None:
+        """Milliseconds and threads of an artifact as its engine takes it by itself.
+
+        The time in its manifest may be that of another machine, with others at work on it.
+        """
+        key = f"{self._keys[piece]} | {_FORMAT_ENGINES[piece.format]} | {self._job.target.identity}"
+        known = self._ledger.by_hand(key)
+        if known is None:
+            try:
+                row = self._bench(piece)[0]
+            except NotMeasured as reason:
+                self._stages.note(f"int8 by hand: {reason}")
+                return None
+            known = row["latency_ms"]["p50"], int(row["threads"])
+            self._ledger.set_by_hand(key, *known)
+        return known
 
     def _groups(self, number: int) -> list[list[Variant]]:
         """Variants that lack this round, those of one artifact on one engine together."""
