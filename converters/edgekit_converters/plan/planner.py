@@ -39,6 +39,7 @@ _HOPELESS = 1.3
 slowed it down, but not by so much."""
 _CLOSE = 1.5
 """Beyond this many times the best on the preferred axis, one round is enough to know that a variant is not the best."""
+_MEASURED = Path(PIECES, "measured.json")
 _FORMAT_ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
@@ -97,14 +98,14 @@ class Planner:
         self._job, self._stages = job, stages
         self._folder = job.request.output
         check_folder(self._folder)
+        self._ledger = Ledger(self._folder / _MEASURED)
+        self._machine: dict[str, Any] = {}
         self._holding = ExitStack()
         self._held = False
-        self._ledger = Ledger(self._folder / PIECES / "measured.json")
         self._rows: dict[str, Variant] = {}
         self._made: dict[Piece, Bundle] = {}
         self._keys: dict[Piece, str] = {}
         self._failures: list[EdgeKitError] = []
-        self._machine = {} if job.again else earlier_machine(self._folder, job.target.device)
         self._baseline: str | None = None
 
     @property
@@ -124,13 +125,18 @@ class Planner:
             return self._carry_out()
 
     def _hold(self) -> None:
-        if not self._held:
-            self._holding.enter_context(held(self._folder))
-            self._held = True
-
-    def _carry_out(self) -> PlanFile:
+        """Keep other plans out; what one of them has found meanwhile is known from here on."""
+        if self._held:
+            return
+        self._holding.enter_context(held(self._folder))
+        self._held = True
+        self._ledger = Ledger(self._folder / _MEASURED)
         if self._job.again:
             self._ledger.forget()
+        else:
+            self._machine = earlier_machine(self._folder, self._job.target.device)
+
+    def _carry_out(self) -> PlanFile:
         self._stock = Stock(self._job.request, self._folder, self._stages)
         self._make_all(self._stock)
         if not self._made and self._failures:
