@@ -107,11 +107,18 @@ class Planner:
         self._keys: dict[Piece, str] = {}
         self._failures: list[EdgeKitError] = []
         self._baseline: str | None = None
+        self._measuring = False
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Variants that are measured, and that are known of so far."""
-        return sum(variant.measured for variant in self._rows.values()), len(self._rows)
+    def progress(self) -> str:
+        """What is there so far, for people."""
+        if self._measuring:
+            measured = sum(variant.measured for variant in self._rows.values())
+            return f"{measured} of {len(self._rows)} variants so far are measured and kept in {self._folder}"
+        made = len(self._made)
+        if not made:
+            return "nothing is made yet"
+        return f"{made} artifact{'s' * (made != 1)} made so far and kept in {self._folder}"
 
     def run(self) -> PlanFile:
         """Do it; the chosen bundle is in place at the end, if anything fits.
@@ -260,6 +267,7 @@ class Planner:
     # Measuring
 
     def _measure_all(self) -> None:
+        self._measuring = True
         self._measure_baseline()
         for number in range(self._job.rounds):
             groups = self._groups(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -153,11 +154,20 @@ def test_a_plan_that_was_killed_goes_on(plan: Plan, plan_words: list[str], plann
     Bundle(tmp_path / "p" / "chosen.bundle")
 
 
-def test_ctrl_c_says_how_to_go_on(plan_words: list[str], tmp_path: Path) -> None:
-    words = [*plan_words, "--budget", WIDE, "-o", str(tmp_path / "p")]
-    code, said = interrupted(words, "onnx: int8: ", signal.SIGINT)
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        ("onnx: int8: ", r"interrupted: \d artifacts? made so far and kept in "),
+        ("measure, round 1 of 2", r"interrupted: [2-9] of \d variants so far are measured and kept in "),
+    ],
+)
+def test_ctrl_c_says_what_is_there_and_how_to_go_on(
+    line: str, there: str, plan_words: list[str], tmp_path: Path
+) -> None:
+    words = [*plan_words, "--budget", WIDE, "--rounds", "2", "-o", str(tmp_path / "p")]
+    code, said = interrupted(words, line, signal.SIGINT)
     assert code == 130
-    assert "are measured and kept in" in said
+    assert re.search(there + re.escape(f"{tmp_path}/p\n"), said), said
     assert f"go on with: edgekit plan {plan_words[0]} --preset unit" in said
     assert "Traceback" not in said
     assert not read(tmp_path / "p")["finished"]
