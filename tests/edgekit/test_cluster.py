@@ -45,13 +45,14 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import functions
 from edgekit.cluster import Tasks, connected, on_each_node
 from edgekit.errors import EnvironmentFault
-from edgekit.signals import Stopped, terminable
+from edgekit.signals import exit_code, terminable
 
 sys.path.insert(0, "only-here")
 import absent
@@ -72,11 +73,13 @@ with connected(sys.argv[1]):
             time.sleep(0.05)
 try:
     with terminable(), connected(sys.argv[1]), Tasks(1) as tasks:
+        tasks.start("sleep", functions.sleep, str(folder))
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()  # while Ray waits
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
             tasks.next()
-        except Stopped as stop:
-            stopped = stop.code
+        except KeyboardInterrupt as stop:
+            stopped = exit_code(stop)
+    with connected(sys.argv[1]), Tasks(1) as tasks:
         tasks.start("fail", functions.fail)
         tasks.next()
 except EnvironmentFault as error:

@@ -23,6 +23,7 @@ from edgekit.passing import PassingFolder
 from edgekit_runtimes.bulk.answer import Part, Setup
 from edgekit_runtimes.bulk.chunk import Chunk
 from edgekit_runtimes.bulk.pool import Isolated
+from edgekit_runtimes.signals import check_stop
 
 _WINDOW = 4096
 _FOR_EACH_ACTOR = 16
@@ -107,8 +108,12 @@ def answered(setup: Setup, chunks: Iterator[Chunk], cluster: Cluster) -> Generat
     """
     with connected(cluster.address), _quiet_data():
         run = _Run(setup, cluster)
-        while window := list(islice(chunks, run.window)):
-            yield from run.over(window)
+        try:
+            while window := list(islice(chunks, run.window)):
+                yield from run.over(window)
+        except KeyboardInterrupt:  # Ray raises its own for that of the signal's handler
+            check_stop()
+            raise
 
 
 class _Run:
