@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgekit.bundle import Bundle
 from tests.fixtures.ray_cluster import await_
 from tests.runtimes.bulk.conftest import Run, write_arrays
 
@@ -17,6 +21,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where processes make their temporary files; the kernel bounds the paths of Ray's sockets, which lie there too."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setenv("RAY_worker_niceness", "0")  # beside other tests Ray's workers hardly run by default
         yield Path(folder)
 
 
@@ -30,6 +35,19 @@ def test_a_cluster_gives_the_bytes_of_one_machine(run_deadly: Run, temporary: Pa
     await_(lambda: not list(temporary.glob("edgekit-*")))
     assert run_deadly(source, here).returncode == 6
     assert there.read_bytes() == here.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_on_a_cluster_that_is_stopped_says_so(keywords: Bundle, temporary: Path, tmp_path: Path) -> None:
+    source, command = write_arrays(tmp_path / "inputs", 10), str(Path(sys.executable).parent / "edgekit")
+    words = [command, "run", str(keywords.path), str(source), "-o", str(tmp_path / "r.parquet"), "--ray", "local"]
+    with subprocess.Popen([*words, "--workers", "1"], stderr=subprocess.PIPE, text=True) as process:
+        await_(lambda: bool(list(temporary.glob("edgekit-bundle-*"))))  # the engine takes longer to open
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "stopped by SIGTERM: nothing was done yet" in said
+    await_(lambda: not list(temporary.glob("edgekit-*")))
 
 
 def test_no_cluster_says_how_to_have_one(run_deadly: Run, tmp_path: Path) -> None:
