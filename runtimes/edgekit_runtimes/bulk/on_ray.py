@@ -106,14 +106,14 @@ def answered(setup: Setup, chunks: Iterator[Chunk], cluster: Cluster) -> Generat
     Raises:
         EdgeKitError: There is no such cluster, or the bundle cannot be opened on its workers.
     """
-    with connected(cluster.address), _quiet_data():
-        run = _Run(setup, cluster)
-        try:
+    try:
+        with connected(cluster.address), _quiet_data():
+            run = _Run(setup, cluster)
             while window := list(islice(chunks, run.window)):
                 yield from run.over(window)
-        except KeyboardInterrupt:  # Ray raises its own for that of the signal's handler
-            check_stop()
-            raise
+    except KeyboardInterrupt:  # Ray raises its own for that of the signal's handler, where it waits in native code
+        check_stop()
+        raise
 
 
 class _Run:

@@ -7,11 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from edgekit.bundle import Bundle
+from edgekit_runtimes.bulk import on_ray
+from edgekit_runtimes.bulk.answer import Setup
+from edgekit_runtimes.signals import Stopped, clean_stop
 from tests.fixtures.ray_cluster import await_
 from tests.runtimes.bulk.conftest import Run, write_arrays
 
@@ -48,6 +52,19 @@ def test_a_run_on_a_cluster_that_is_stopped_says_so(keywords: Bundle, temporary:
     assert process.returncode == 143, said
     assert "stopped by SIGTERM: nothing was done yet" in said
     await_(lambda: not list(temporary.glob("edgekit-*")))
+
+
+def test_what_ray_makes_of_a_signal_is_the_signal_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connected(_: str) -> None:
+        with suppress(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt  # as Ray does where it waits in native code
+
+    monkeypatch.setattr(on_ray, "connected", connected)
+    parts = on_ray.answered(Setup("bundle", "hash"), iter(()), on_ray.Cluster("auto"))
+    with clean_stop(), pytest.raises(Stopped) as stopped:
+        next(parts)
+    assert stopped.value.code == 143
 
 
 def test_no_cluster_says_how_to_have_one(run_deadly: Run, tmp_path: Path) -> None:
