@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from edgekit.errors import EnvironmentFault, MissingExtra, reason
+from edgekit.errors import EnvironmentFault, MissingExtra, UsageError, reason
 
 RETRIES = 2
 """How often a task is begun again after the process that worked on it has died."""
 _CONNECT_SECONDS = 10.0
+_ADDRESS = re.compile(r"auto|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(?P<port>\d{1,5})", re.ASCII)
+_MAX_PORT = 65535
 _SAME_EDGEKIT = "install the same version of edgekit, with the same extras, on every node"
 K = TypeVar("K")
 
@@ -31,9 +36,11 @@ def connected(address: str) -> Iterator[None]:
         address: ``auto`` for the cluster that runs here, ``local`` to start one for this while, or ``HOST:PORT``.
 
     Raises:
+        UsageError: It is no address.
         MissingExtra: Ray is not installed.
         EnvironmentFault: There is no such cluster, or it fails meanwhile.
     """
+    _check_address(address)
     # Ray reports its use to its makers unless told not to; nobody was asked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The first error is raised here; those that were on their way too are of no use to anyone.
@@ -42,11 +49,17 @@ def connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     ray = _ray()
     ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, address)
     try:
+        if ours:
+            with _kept_signals():
+                _connect(ray, address)
         with _silent_listener():
             yield
+    except ray.exceptions.RayTaskError as error:
+        cause = _cause(error)
+        raise EnvironmentFault(
+            f"a task on the Ray cluster failed: {type(cause).__name__}: {reason(cause)}", remedy="--debug says where"
+        ) from error
     except ray.exceptions.RayError as error:
         raise EnvironmentFault(
             f"the Ray cluster failed: {reason(_cause(error))}",
@@ -65,6 +78,27 @@ def _ray() -> Any:
     return ray
 
 
+def _check_address(address: str) -> None:
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found["port"] or 0) > _MAX_PORT:
+        shown = address.rpartition("@")[2]  # what goes before may be a password
+        raise UsageError(f"the Ray address {shown!r}", expected="auto, local or HOST:PORT")
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Joining a cluster replaces the handler of SIGTERM by one that ends the process with 15 and not a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def _silent_listener() -> Iterator[None]:
     """Ray writes of each dead worker to standard output, which is the result's, whatever it was told of logs."""
@@ -79,25 +113,25 @@ def _silent_listener() -> Iterator[None]:
 
 
 def _connect(ray: Any, address: str) -> None:
-    _refuse_silent(address)
+    _refuse_silent(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address == "local":
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, error) from error
 
 
 def _refuse_silent(address: str) -> None:
     """Ray itself tries for minutes where nobody listens."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "//" in address:
+    found = _ADDRESS.fullmatch(address)
+    if found is None or found["host"] is None:
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), _CONNECT_SECONDS).close()
+    except (OSError, UnicodeError, OverflowError) as error:
         raise _no_cluster(address, error) from error
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_received: list[int] = []
+
 
 class Stopped(KeyboardInterrupt):
     """The user or the system asked for the end.
@@ -26,8 +28,11 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(stop: BaseException) -> int:
-    """Exit code of a process that was stopped: Python's own exception of Ctrl-C has none."""
-    return stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT
+    """Exit code of a process that was stopped: Python's own exception of Ctrl-C has none.
+
+    Libraries that wait in native code, such as Ray, raise that one whatever the handler of the signal raised.
+    """
+    return stop.code if isinstance(stop, Stopped) else 128 + (_received[0] if _received else signal.SIGINT)
 
 
 @contextmanager
@@ -40,13 +45,13 @@ def terminable() -> Iterator[None]:
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    owner, received = os.getpid(), False
+    owner = os.getpid()
+    _received.clear()
 
     def stop(number: int, _: FrameType | None) -> None:
-        nonlocal received
-        if received or os.getpid() != owner:  # a fork has nothing of its own to remove
+        if _received or os.getpid() != owner:  # a fork has nothing of its own to remove
             os._exit(128 + number)
-        received = True
+        _received.append(number)
         raise Stopped(number)
 
     signal.signal(signal.SIGTERM, stop)

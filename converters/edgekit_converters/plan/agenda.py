@@ -33,6 +33,7 @@ class Outcome:
         parity: Of an input size: the resized network against the original, each with the photos of its own size.
         own: Of an artifact at the model's own input size: that size; ``None`` where it is not to be varied.
         error: Why it was not made, or why the network takes no photos of this size.
+        lost: Whether those who worked on it died: nothing is known of the model then, nor of its input size.
     """
 
     work: Work
@@ -40,6 +41,7 @@ class Outcome:
     parity: Parity | None = None
     own: Size | None = None
     error: EdgeKitError | None = None
+    lost: bool = False
 
 
 class Workshop(Protocol):
@@ -144,7 +146,7 @@ class Agenda:
             self._planned.made(piece, outcome.bundle)
         elif outcome.error is not None:
             self._planned.left_out(piece, f"not made: {outcome.error.received}", outcome.error)
-        if piece.resolution is None and self._sizes is None:
+        if piece.resolution is None and self._sizes is None and not outcome.lost:
             self._sizes = self._to_try(outcome.own)
             self._next_size()
 

@@ -198,7 +198,7 @@ def _carried_out(job: Job, *, as_json: bool) -> PlanFile:
         try:
             return planner.run()
         except KeyboardInterrupt as stop:
-            _tell_how_to_go_on(job, planner)
+            _tell_how_to_go_on(planner)
             raise click.exceptions.Exit(exit_code(stop)) from None
 
     if as_json:
@@ -207,11 +207,9 @@ def _carried_out(job: Job, *, as_json: bool) -> PlanFile:
         return run(reporter)
 
 
-def _tell_how_to_go_on(job: Job, planner: Planner) -> None:
-    measured, known = planner.counts
+def _tell_how_to_go_on(planner: Planner) -> None:
     click.echo(
-        f"interrupted: {measured} of {known} variants so far are measured and kept in {job.request.output}\n"
-        f"go on with: edgekit {shlex.join(sys.argv[1:])}",
+        f"interrupted: {planner.progress}\ngo on with: edgekit {shlex.join(sys.argv[1:])}",
         err=True,
     )
 

@@ -28,6 +28,7 @@ _OPTIONS = {
     "model": "MODEL", "weights": "--weights", "tokenizer": "--tokenizer", "calibration": "--calibration",
     "evaluation": "--eval",
 }  # fmt: skip
+_ROOM = "set aside more of a node for each with --ray-cpus, or try it without --ray"
 _SHARE = "put the files on a file system that all nodes share, or copy them to each"
 
 
@@ -81,7 +82,8 @@ class Workers:
         called = work.name if isinstance(work, Piece) else f"{work[0]}x{work[1]}"
         if done.lost is not None:
             self._stages.note(f"{called}: {done.lost}")
-            return Outcome(work, error=ModelRefused(done.lost))
+            said = f"{called}: {done.lost}" if isinstance(work, Piece) else f"not made: {done.lost}"
+            return Outcome(work, error=ModelRefused(said, remedy=_ROOM), lost=True)
         sent: worker.Sent = done.value
         refuse_other(sent.node, self._request, self._common, sent.common)
         for note in sent.notes:

@@ -39,6 +39,7 @@ _HOPELESS = 1.3
 slowed it down, but not by so much."""
 _CLOSE = 1.5
 """Beyond this many times the best on the preferred axis, one round is enough to know that a variant is not the best."""
+_MEASURED = Path(PIECES, "measured.json")
 _FORMAT_ENGINES = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
@@ -97,20 +98,27 @@ class Planner:
         self._job, self._stages = job, stages
         self._folder = job.request.output
         check_folder(self._folder)
+        self._ledger = Ledger(self._folder / _MEASURED)
+        self._machine: dict[str, Any] = {}
         self._holding = ExitStack()
         self._held = False
-        self._ledger = Ledger(self._folder / PIECES / "measured.json")
         self._rows: dict[str, Variant] = {}
         self._made: dict[Piece, Bundle] = {}
         self._keys: dict[Piece, str] = {}
         self._failures: list[EdgeKitError] = []
-        self._machine = {} if job.again else earlier_machine(self._folder, job.target.device)
         self._baseline: str | None = None
+        self._measuring = False
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Variants that are measured, and that are known of so far."""
-        return sum(variant.measured for variant in self._rows.values()), len(self._rows)
+    def progress(self) -> str:
+        """What is there so far, for people."""
+        if self._measuring:
+            measured = sum(variant.measured for variant in self._rows.values())
+            return f"{measured} of {len(self._rows)} variants so far are measured and kept in {self._folder}"
+        made = len(self._made)
+        if not made:
+            return "nothing is made yet"
+        return f"{made} artifact{'s' * (made != 1)} made so far and kept in {self._folder}"
 
     def run(self) -> PlanFile:
         """Do it; the chosen bundle is in place at the end, if anything fits.
@@ -124,13 +132,18 @@ class Planner:
             return self._carry_out()
 
     def _hold(self) -> None:
-        if not self._held:
-            self._holding.enter_context(held(self._folder))
-            self._held = True
-
-    def _carry_out(self) -> PlanFile:
+        """Keep other plans out; what one of them has found meanwhile is known from here on."""
+        if self._held:
+            return
+        self._holding.enter_context(held(self._folder))
+        self._held = True
+        self._ledger = Ledger(self._folder / _MEASURED)
         if self._job.again:
             self._ledger.forget()
+        else:
+            self._machine = earlier_machine(self._folder, self._job.target.device)
+
+    def _carry_out(self) -> PlanFile:
         self._stock = Stock(self._job.request, self._folder, self._stages)
         self._make_all(self._stock)
         if not self._made and self._failures:
@@ -254,6 +267,7 @@ class Planner:
     # Measuring
 
     def _measure_all(self) -> None:
+        self._measuring = True
         self._measure_baseline()
         for number in range(self._job.rounds):
             groups = self._groups(number)
@@ -270,17 +284,11 @@ class Planner:
         usable = [piece for piece in pieces if _FORMAT_ENGINES[piece.format] in self._job.target.engines]
         if not usable:
             return
-        piece = min(usable, key=lambda one: self._made[one].artifacts[0].latency_ms)
-        engine = _FORMAT_ENGINES[piece.format]
-        threads = self._ledger.threads(f"{engine} | {self._job.target.identity}")
-        if threads is None:
-            try:
-                row = self._bench(piece)[0]
-            except NotMeasured as reason:
-                self._stages.note(f"int8 by hand: {reason}")
-                return
-            threads = int(row["threads"])
-            self._ledger.set_threads(f"{engine} | {self._job.target.identity}", threads)
+        taken = {piece: known for piece in usable if (known := self._by_hand(piece)) is not None}
+        if not taken:
+            return
+        piece = min(taken, key=lambda one: taken[one][0])
+        engine, threads = _FORMAT_ENGINES[piece.format], taken[piece][1]
         found = [v for v in self._variants_of(piece, self._made[piece]) if v.engine == engine]
         variant = next((v for v in found if v.threads == threads), None)
         if variant is None:
@@ -288,6 +296,23 @@ class Planner:
             variant = self._with_known_rounds(replace(variant, key=self._key(variant)))
         self._rows.setdefault(variant.name, variant)
         self._baseline = variant.name
+
+    def _by_hand(self, piece: Piece) -> tuple[float, int] | None:
+        """Milliseconds and threads of an artifact as its engine takes it by itself.
+
+        The time in its manifest may be that of another machine, with others at work on it.
+        """
+        key = f"{self._keys[piece]} | {_FORMAT_ENGINES[piece.format]} | {self._job.target.identity}"
+        known = self._ledger.by_hand(key)
+        if known is None:
+            try:
+                row = self._bench(piece)[0]
+            except NotMeasured as reason:
+                self._stages.note(f"int8 by hand: {reason}")
+                return None
+            known = row["latency_ms"]["p50"], int(row["threads"])
+            self._ledger.set_by_hand(key, *known)
+        return known
 
     def _groups(self, number: int) -> list[list[Variant]]:
         """Variants that lack this round, those of one artifact on one engine together."""

@@ -178,14 +178,14 @@ class Ledger:
         if self._path.exists():
             self._write()
 
-    def threads(self, key: str) -> int | None:
-        """Return the number of threads that an engine takes by itself; ``None`` when it is not known."""
-        rows = self._entries.get(f"threads of {key}")
-        return int(rows[0][0]) if rows else None
+    def by_hand(self, key: str) -> tuple[float, int] | None:
+        """Return milliseconds and threads of an artifact as its engine takes it; ``None`` where it was not measured."""
+        rows = self._entries.get(f"by hand: {key}")
+        return (float(rows[0][0]), int(rows[0][1])) if rows else None
 
-    def set_threads(self, key: str, count: int) -> None:
-        """Keep the number of threads that an engine takes by itself."""
-        self._entries[f"threads of {key}"] = [[count]]
+    def set_by_hand(self, key: str, milliseconds: float, threads: int) -> None:
+        """Keep milliseconds and threads of an artifact as its engine takes it."""
+        self._entries[f"by hand: {key}"] = [[milliseconds, threads]]
         self._write()
 
     def _write(self) -> None:

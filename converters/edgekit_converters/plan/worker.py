@@ -6,17 +6,15 @@ A worker process keeps the model open and the data encoded from one task to the 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from edgekit.cluster import this_node
 from edgekit.errors import EdgeKitError, EnvironmentFault
 from edgekit.parity import Parity
+from edgekit.passing import PassingFolder
 from edgekit_converters.input_size import Size
 from edgekit_converters.plan.agenda import Work
 from edgekit_converters.plan.fingerprint import Fingerprints
@@ -25,9 +23,6 @@ from edgekit_converters.plan.making import Maker
 from edgekit_converters.plan.stock import Stock
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.request import Request
-
-_REMOVER = 'exec 3<&0; (cat <&3 >/dev/null 2>&1; rm -rf -- "$0") >/dev/null 2>&1 &'
-"""Waits for the end of its standard input, which comes with the end of the process that holds the other side."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def made(request: Request, common: Mapping[str, Any], work: Work) -> Sent:
         if not _open:
             _open.append(_Bench(request))  # all tasks of a process are of one plan
         if _open[0].common != common:
-            return Sent(node, 0.0, _open.pop().common)
+            return Sent(node, 0.0, _open[0].common)
         return _open[0].made(work, node)
     except EnvironmentFault as error:
         fault = EnvironmentFault(f"node {node}: {error.received}", expected=error.expected, remedy=error.remedy)
@@ -91,12 +86,14 @@ class _Bench:
     """The model, open, and what is needed beside it."""
 
     def __init__(self, request: Request) -> None:
-        self._until_end, folder = _passing_folder()
+        self._folder = PassingFolder("edgekit-plan-")
+        self._folder.take_all()
         self._stages = Stages(Silent())
-        stock = Stock(request, folder / "plan", self._stages)
+        stock = Stock(request, self._folder.path / "plan", self._stages)
         self.common = stock.fingerprints.common
-        (folder / "scratch").mkdir()
-        self._shop = Here(Maker(request, stock, self._stages, folder / "scratch"), lambda: None)
+        scratch = self._folder.path / "scratch"
+        scratch.mkdir()
+        self._shop = Here(Maker(request, stock, self._stages, scratch), lambda: None)
 
     def made(self, work: Work, node: str) -> Sent:
         """Do a piece of work. Raises EdgeKitError when the plan cannot go on."""
@@ -120,21 +117,3 @@ class _Bench:
 
 
 _open: list[_Bench] = []
-
-
-def _passing_folder() -> tuple[IO[bytes] | None, Path]:
-    """Make a folder that is removed when this process ends: Ray kills its workers, whose own cleaning up never runs.
-
-    Returns:
-        What must not be closed before, and the folder.
-    """
-    folder = tempfile.mkdtemp(prefix="edgekit-plan-")
-    remover = subprocess.Popen(
-        ["/bin/sh", "-c", _REMOVER, folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    remover.wait()
-    return remover.stdin, Path(folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +19,12 @@ from edgekit import errors
 from edgekit.bundle import Bundle
 from edgekit.cluster import connected
 from edgekit.errors import EdgeKitError, EnvironmentFault
+from edgekit.passing import PassingFolder
 from edgekit_runtimes.bulk.answer import Part, Setup
 from edgekit_runtimes.bulk.chunk import Chunk
 from edgekit_runtimes.bulk.pool import Isolated
+from edgekit_runtimes.signals import check_stop
 
-_CONNECT_SECONDS = 10.0
 _WINDOW = 4096
 _FOR_EACH_ACTOR = 16
 """Chunks in a window: it ends with some actors idle, so there should be many for each."""
@@ -63,7 +63,7 @@ class Actor:
         vars(__main__).pop("__file__", None)
         self._setup, self._bundle = Setup(**setup), bundle
         self._process: Isolated | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: PassingFolder | None = None
 
     def __call__(self, batch: Any) -> Any:
         """Answer one chunk: a table with its part, or with the error that ends the run."""
@@ -83,11 +83,12 @@ class Actor:
         if self._process is None:
             import ray
 
-            self._folder = tempfile.TemporaryDirectory(prefix="edgekit-bundle-")
+            self._folder = PassingFolder("edgekit-bundle-")
+            folder = self._folder.path
             for name, data in ray.get(self._bundle).items():
-                Path(self._folder.name, Path(name).name).write_bytes(data)
-            Bundle(self._folder.name)
-            self._process = Isolated(replace(self._setup, bundle=self._folder.name))
+                (folder / Path(name).name).write_bytes(data)
+            Bundle(folder)
+            self._process = Isolated(replace(self._setup, bundle=str(folder)))
         return self._process
 
 
@@ -105,10 +106,14 @@ def answered(setup: Setup, chunks: Iterator[Chunk], cluster: Cluster) -> Generat
     Raises:
         EdgeKitError: There is no such cluster, or the bundle cannot be opened on its workers.
     """
-    with connected(cluster.address), _quiet_data():
-        run = _Run(setup, cluster)
-        while window := list(islice(chunks, run.window)):
-            yield from run.over(window)
+    try:
+        with connected(cluster.address), _quiet_data():
+            run = _Run(setup, cluster)
+            while window := list(islice(chunks, run.window)):
+                yield from run.over(window)
+    except KeyboardInterrupt:  # Ray raises its own for that of the signal's handler, where it waits in native code
+        check_stop()
+        raise
 
 
 class _Run:

@@ -16,11 +16,13 @@ import argparse
 import fnmatch
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from edgekit.cluster import Tasks, connected
-from edgekit.errors import EdgeKitError
+from edgekit.cluster import Tasks, connected, on_each_node
+from edgekit.errors import EdgeKitError, EnvironmentFault
+from edgekit_converters.convert import tool_versions
 from tests.benchmarks.zoo import summary
 from tests.benchmarks.zoo.child import all_entries
 from tests.benchmarks.zoo.work import FORMATS, THREADS, Asked, Result, all_rows
@@ -34,9 +36,16 @@ def load(path: Path) -> list[Result]:
     return list({(row["model"], row["format"], row["recipe"]): row for row in rows}.values())
 
 
-def on_ray(address: str, asked: Sequence[Asked]) -> Iterator[Result]:
+def on_ray(address: str, asked: Sequence[Asked]) -> Generator[Result, None, None]:
     """Results in the order in which the architectures are finished; what dies with its node is done again later."""
     with connected(address), Tasks[str](THREADS) as tasks:
+        for node, versions in on_each_node(tool_versions, cpus=THREADS).items():
+            if versions != tool_versions():
+                raise EnvironmentFault(
+                    f"node {node} has other tools: {versions}",
+                    expected=f"{tool_versions()}",
+                    remedy="install the same versions on every node: a table is of one set",
+                )
         for one in asked:
             tasks.start(one.entry, all_rows, one)
         while tasks:
@@ -80,12 +89,12 @@ def main() -> None:
         return
     asked = list(wanted(options))
     here = (row for one in asked for row in one.rows())
-    rows = on_ray(options.ray, asked) if options.ray and asked else here
     try:
-        for row in rows:
-            with options.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(summary.line(row), flush=True)
+        with closing(on_ray(options.ray, asked) if options.ray and asked else here) as rows:
+            for row in rows:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(summary.line(row), flush=True)
     except EdgeKitError as error:
         sys.exit(f"error: {error}")
 

@@ -19,6 +19,13 @@ def zoo(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
+def small(out: Path, address: str) -> subprocess.CompletedProcess[str]:
+    """The same where a task needs more CPUs than a node has."""
+    code = "from tests.benchmarks.zoo import run; run.THREADS = 64; run.main()"
+    words = [sys.executable, "-c", code, "--out", str(out), "--only", "MobileNet", "--ray", address]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
 def rows(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["model"], row["format"]): row for row in map(json.loads, out.read_text().splitlines())}
 
@@ -41,3 +48,9 @@ def test_a_cluster_appends_what_is_missing_and_nothing_twice(two_nodes: TwoNodes
     lost = zoo(out, "--only", "MobileNet", "--again", "--ray", "127.0.0.1:1")
     assert lost.returncode == 1
     assert lost.stderr.startswith("error: no Ray cluster at 127.0.0.1:1")
+
+
+def test_nodes_that_are_too_small_are_named_and_not_waited_for(two_nodes: TwoNodes, tmp_path: Path) -> None:
+    done = small(tmp_path / "zoo.jsonl", two_nodes.address)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no node of the Ray cluster has 64 CPUs"), done.stderr

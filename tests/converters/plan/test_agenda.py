@@ -45,6 +45,7 @@ class Shop:
 
     answers: dict[Work, Outcome] = field(default_factory=dict)
     own: Size | None = None
+    last_first: bool = True
     at_once: list[set[Work]] = field(default_factory=list)
     taken: list[Work] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Shop:
 
     def next(self) -> Outcome:
         self.at_once.append(set(self.taken))
-        work = self.taken.pop()
+        work = self.taken.pop(-1 if self.last_first else 0)
         if work in self.answers:
             return self.answers[work]
         return Outcome(work, BUNDLE, own=self.own) if isinstance(work, Piece) else Outcome(work, parity=GOOD)
@@ -111,6 +112,15 @@ def test_an_artifact_that_cannot_be_made_is_left_out_and_the_others_are_made() -
     planned = run(shop, Planned())
     assert planned.left == {int8: "not made: its process died, or its node was lost, 3 times"}
     assert {piece.recipe for piece in planned.made_} == set(ALL) - {"int8"}
+
+
+def test_a_model_that_killed_its_process_says_nothing_of_its_input_size() -> None:
+    fp32, int8 = Piece("onnx", "fp32"), Piece("onnx", "int8")
+    died = Outcome(fp32, error=ModelRefused("onnx-fp32: its process died"), lost=True)
+    shop = Shop({fp32: died, int8: Outcome(int8, BUNDLE, own=(32, 32))}, last_first=False)
+    planned = run(shop, Planned(), recipes=("fp32", "int8"), sizes=((24, 24),))
+    assert planned.left == {fp32: "not made: onnx-fp32: its process died"}
+    assert planned.made_ == [int8, replace(fp32, resolution=(24, 24)), replace(int8, resolution=(24, 24))]
 
 
 def test_a_smaller_input_waits_for_the_next_larger_one_and_is_not_tried_when_that_loses_too_much() -> None:

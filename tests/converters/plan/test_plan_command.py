@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,12 @@ import pytest
 
 import edgekit
 from edgekit.bundle import Bundle
-from edgekit_converters.plan.store import held
+from edgekit_converters.api import build_request
+from edgekit_converters.plan.budget import Budget
+from edgekit_converters.plan.measuring import Target
+from edgekit_converters.plan.planner import Job, Planner
+from edgekit_converters.plan.store import Ledger, held
+from edgekit_converters.progress import Silent, Stages
 from tests.conftest import CommandRunner
 from tests.converters.plan.conftest import Plan
 
@@ -148,11 +154,20 @@ def test_a_plan_that_was_killed_goes_on(plan: Plan, plan_words: list[str], plann
     Bundle(tmp_path / "p" / "chosen.bundle")
 
 
-def test_ctrl_c_says_how_to_go_on(plan_words: list[str], tmp_path: Path) -> None:
-    words = [*plan_words, "--budget", WIDE, "-o", str(tmp_path / "p")]
-    code, said = interrupted(words, "onnx: int8: ", signal.SIGINT)
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        ("onnx: int8: ", r"interrupted: \d artifacts? made so far and kept in "),
+        ("measure, round 1 of 2", r"interrupted: [2-9] of \d variants so far are measured and kept in "),
+    ],
+)
+def test_ctrl_c_says_what_is_there_and_how_to_go_on(
+    line: str, there: str, plan_words: list[str], tmp_path: Path
+) -> None:
+    words = [*plan_words, "--budget", WIDE, "--rounds", "2", "-o", str(tmp_path / "p")]
+    code, said = interrupted(words, line, signal.SIGINT)
     assert code == 130
-    assert "are measured and kept in" in said
+    assert re.search(there + re.escape(f"{tmp_path}/p\n"), said), said
     assert f"go on with: edgekit plan {plan_words[0]} --preset unit" in said
     assert "Traceback" not in said
     assert not read(tmp_path / "p")["finished"]
@@ -232,6 +247,24 @@ def test_two_plans_do_not_work_in_one_folder(planned: Path, plan: Plan, plan_wor
     assert code == 5
     assert "another plan is at work in it" in said
     assert read(folder) == before
+
+
+def test_what_another_plan_measured_before_the_folder_was_held_is_kept(
+    colour_model: Path, colour_photos: list[Path], tmp_path: Path
+) -> None:
+    folder, measured = tmp_path / "p", tmp_path / "p" / "variants" / "measured.json"
+    photos = str(colour_photos[0].parent)
+    request = build_request(
+        str(colour_model), folder, to=("onnx",), recipes=("fp32",), preset="unit", evaluation=photos
+    )
+    target = Target(None, ("onnxruntime",), (1,), 0.01)
+    planner = Planner(Job(request, Budget(latency_ms=1000), "latency", target, rounds=1, vary=False), Stages(Silent()))
+    Ledger(measured).add("of the other", 1.0, None)
+    (folder / "plan.json").write_text(json.dumps({"device": None, "machine": {"of": "the other"}}))
+    found = planner.run()
+    assert found.machine == {"of": "the other"}
+    assert Ledger(measured).rounds("of the other") == ((1.0, None),)
+    assert len(json.loads(measured.read_text())) == 2
 
 
 def test_an_engine_that_runs_none_of_the_formats_is_a_usage_error(

@@ -8,20 +8,30 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgekit.bundle import MANIFEST, Bundle
+from edgekit.cluster import Done, Tasks
+from edgekit_converters.plan import on_ray
+from edgekit_converters.plan.planner import Cluster
+from edgekit_converters.plan.stock import Stock
+from edgekit_converters.plan.variants import Piece
+from edgekit_converters.progress import Silent, Stages
+from edgekit_converters.request import Request
 from tests.conftest import CommandRunner, TwoNodes
 from tests.fixtures.ray_cluster import await_
 
 WIDE = ("--budget", "latency=1s,size=1MB,memory=1GB,drop=1%", "--prefer", "size")
+TINY = f"{Path(__file__).parents[2] / 'fixtures' / 'tiny.py'}:build"
 _TIMES = ("latency_ms", "memory_bytes", "rounds", "front", "why")
 _ORDERS = """
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,9 +39,9 @@ HERE = Path(__file__).parent
 
 
 def photos():
-    take(HERE / "kill", lambda: os.kill(os.getpid(), signal.SIGKILL))
+    take(HERE / "kill", die)
     take(HERE / "go", lambda: None)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     first = (HERE / f"go-{os.getpid()}").exists()
     while (HERE / "hold").exists() and not (first and (HERE / "held").exists()):
         if not first:
@@ -39,6 +49,11 @@ def photos():
         time.sleep(0.05)
         assert time.monotonic() < end
     return [str(path) for path in sorted(HERE.glob("*.png"))]
+
+
+def die():
+    tempfile.mkdtemp(prefix="edgekit-left-")  # as libraries do
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def take(token, then):
@@ -120,7 +135,7 @@ def test_a_worker_that_is_killed_costs_a_repetition_and_leaves_nothing_behind(
     assert done.returncode == 0, done.stderr
     assert len(list(photos.glob("kill-*"))) == 1
     assert json.loads(done.stdout)["chosen"] == "onnx-fp32/onnxruntime/1"  # and nothing else on standard output
-    await_(lambda: not list(two_nodes.temporary.glob("edgekit-plan-*")))
+    await_(lambda: not list(two_nodes.temporary.glob("edgekit-*")))
 
 
 @pytest.mark.slow
@@ -134,7 +149,7 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_made(
     plan = [*words, "--budget", "latency=1s", *onnx("fp32", "int8"), "-o", str(folder), "--ray", two_nodes.address]
     code, said = interrupted(plan, ": made in ")
     assert code == 130, said
-    assert "go on with: edgekit plan" in said
+    assert f"interrupted: 1 artifact made so far and kept in {folder}\ngo on with: edgekit plan" in said
     assert "Traceback" not in said
     kept = {path.name: path.stat().st_ino for path in folder.glob("variants/*.bundle")}
     assert len(kept) == 1
@@ -146,6 +161,25 @@ def test_ctrl_c_ends_the_tasks_and_keeps_what_is_made(
     assert done.stderr.count(": made in ") == 1
     now = {path.name: path.stat().st_ino for path in folder.glob("variants/*.bundle")}
     assert kept.items() < now.items()
+
+
+@pytest.mark.slow
+def test_a_smaller_input_is_made_on_a_node(
+    two_nodes: TwoNodes, colour_photos: list[Path], edgekit_command: CommandRunner, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    plan = ["plan", TINY, "--input-shape", "1,3,32,32", "--preset", "unit", "--eval", str(colour_photos[0].parent)]
+    plan += ["--engine", "onnxruntime", "--threads", "1", "--rounds", "1", "--seconds", "0.01", "--own-resolution"]
+    plan += ["--resolution", "16", *onnx("fp32"), *WIDE, "-o", str(folder), "--ray", two_nodes.address]
+    done = edgekit_command(*plan)
+    assert done.returncode == 0, done.stderr
+    assert "note: onnx-fp32-16x16: made in " in done.stderr
+    rows = {tuple(row["resolution"] or ()): row for row in timeless(folder)["variants"]}
+    assert list(rows) == [(), (16, 16)]
+    assert rows[()]["relative_l2"] < 1e-4 < rows[16, 16]["relative_l2"] < 1  # against the original, at its own size
+    bundle = Bundle(folder / rows[16, 16]["bundle"])
+    assert bundle.spec.inputs[0].shape == (None, 3, 16, 16)
+    assert "16x16: judged against the original, with photos of 32x32" in bundle.manifest.notes
 
 
 def test_a_node_that_sees_other_data_is_named(
@@ -202,6 +236,31 @@ def test_without_ray_the_extra_is_named(words: list[str], tmp_path: Path) -> Non
     assert done.returncode == 5
     assert "this needs ray, which is not installed\n  remedy: pip install 'edgekit-ai[ray]'" in done.stderr
     assert not (tmp_path / "p").exists()
+
+
+class Dead(Tasks[Any]):
+    """Tasks whose processes die each time."""
+
+    def start(self, key: Any, function: Any, *arguments: Any) -> None:
+        self.key = key
+
+    def next(self) -> Done[Any]:
+        return Done(self.key, lost="its process died")
+
+
+def test_what_is_lost_is_named_with_a_remedy(
+    colour_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "connected", nullcontext)
+    monkeypatch.setattr(on_ray, "on_each_node", lambda *_, **__: {})
+    monkeypatch.setattr(on_ray, "Tasks", Dead)
+    request, stages = Request(str(colour_model), tmp_path), Stages(Silent())
+    workers = on_ray.Workers(request, Cluster("auto"), Stock(request, tmp_path, stages), stages, pytest.fail)
+    for work, called in ((Piece("onnx", "fp32"), "onnx-fp32"), ((24, 24), "not made")):
+        workers.start(work)
+        outcome = workers.next()
+        assert (outcome.work, outcome.lost) == (work, True)
+        assert str(outcome.error).startswith(f"{called}: its process died\n  remedy: set aside more of a node for each")
 
 
 def interrupted(words: Sequence[str], line: str) -> tuple[int, str]:

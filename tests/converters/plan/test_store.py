@@ -48,10 +48,10 @@ def test_rounds_are_kept_at_once_and_forgotten_when_asked(tmp_path: Path) -> Non
     Ledger(path).add("a", 1.5, 1000)
     Ledger(path).add("a", 2.5, None)
     again = Ledger(path)
-    again.set_threads("litert", 4)
+    again.set_by_hand("a on litert", 1.5, 4)
     assert Ledger(path).rounds("a") == ((1.5, 1000), (2.5, None))
     assert Ledger(path).rounds("b") == ()
-    assert (Ledger(path).threads("litert"), Ledger(path).threads("openvino")) == (4, None)
+    assert (Ledger(path).by_hand("a on litert"), Ledger(path).by_hand("b on litert")) == ((1.5, 4), None)
     again.forget()
     assert Ledger(path).rounds("a") == ()
 
