@@ -53,8 +53,8 @@ def at_own_size(
         original: Photo size of the original, if the file says it.
     """
     for place in (1, 2) if original is not None and len(hints) == 1 and len(shape) == 4 else ():
-        (hint,), sides = hints, slice(place, place + 2)
-        if len(hint.shape) == 4 and hint.shape[sides] == original:
-            sized = (*hint.shape[:place], *shape[sides], *hint.shape[place + 2 :])
+        (hint,), end = hints, place + 2
+        if len(hint.shape) == 4 and hint.shape[place:end] == original:
+            sized = (*hint.shape[:place], *shape[place:end], *hint.shape[end:])
             return (replace(hint, shape=sized),)
     return tuple(hints)

@@ -14,7 +14,7 @@ from edgekit_converters.compress.torch_distillation import Distance
 SMALL, LARGE = (8, 12), (16, 24)
 
 
-class ChannelsLast(nn.Module):
+class ChannelsLast(nn.Module):  # type: ignore[misc]
     """A dense layer at every pixel, as in ConvNeXt."""
 
     def __init__(self, *, flat: bool = False) -> None:
