@@ -26,12 +26,21 @@ from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
-from edgekit_converters.input_size import own_size, photo_size, scaled
+from edgekit_converters.input_size import fitted, own_size, photo_size
 from edgekit_converters.inspection.inspector import resources_of
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
 from edgekit_converters.original import Original, about, open_original
-from edgekit_converters.prepare import CalibrationFeeds, Prepared, answered_as, golden_of, prepare, with_reference
+from edgekit_converters.prepare import (
+    CalibrationFeeds,
+    Prepared,
+    answered_as,
+    datasets,
+    golden_of,
+    judged_on,
+    prepare,
+    with_reference,
+)
 from edgekit_converters.progress import Reporter, Silent, Stages
 from edgekit_converters.quantize import check_artifact, quantize
 from edgekit_converters.quantize.recipes import Recipe
@@ -138,6 +147,7 @@ class Conversion:
 
     Attributes:
         photos_for: Photo size that the user's spec is meant for, where the source takes smaller photos.
+        said: What the user said, for photos of the source's size.
     """
 
     def __init__(
@@ -154,6 +164,7 @@ class Conversion:
         self.source = source
         self.judge = source if judge is None else judge
         self.photos_for = judge.photo_size if isinstance(judge, Original) else source.original_size
+        self.said = fitted(request.spec, source, self.photos_for)
         self.stages = stages
         self.scratch = scratch
         self.folder = folder
@@ -186,12 +197,10 @@ class Conversion:
 
     def _spec(self) -> Spec:
         """What the user said, for photos of the source's size, completed."""
-        request, own = self.request, photo_size(self.source.inputs)
-        said, meant = request.spec, self.photos_for
-        if said is not None and meant is not None and own is not None:
-            said = scaled(said, meant, own)
+        request, own, meant = self.request, photo_size(self.source.inputs), self.photos_for
+        if request.spec is not None and meant is not None and own is not None:
             self.stages.note(f"photos of {_sides(own)} for a network made for {_sides(meant)}: resized in proportion")
-        written = written_spec(said, self.source, request.labels, request.tokenizer, self.folder)
+        written = written_spec(self.said, self.source, request.labels, request.tokenizer, self.folder)
         spec = option_files(written, request.folder, self.folder)
         self.task: Task = task_for(spec, self.folder)
         return spec
@@ -200,7 +209,7 @@ class Conversion:
         """The source's inputs with the answers of an original that gets the photos at its own size."""
         request, folder = self.request, self.scratch / "original"
         folder.mkdir()
-        written = written_spec(request.spec, judge, request.labels, request.tokenizer, folder)
+        written = written_spec(fitted(request.spec, judge), judge, request.labels, request.tokenizer, folder)
         task = task_for(option_files(written, request.folder, folder), folder)
         if own_size(task.spec) is None:
             own = photo_size(self.source.inputs) or (0, 0)
@@ -209,11 +218,9 @@ class Conversion:
                 expected="the same size: only what a classifier answers means the same at another",
             )
         self.stages.note(f"artifacts are judged against {judge.name}, the original of {self.source.name}")
-        asked = replace(request, recipes=("fp32",))
-        if request.evaluation is not None:
-            asked = replace(asked, calibration=None)
-        theirs = prepare(asked, judge, task, self.stages, folder)
-        answered = answered_as(self.own.evaluation, theirs.evaluation, self.scratch / "answered-by-original")
+        _, evaluation, _ = datasets(request, task.spec, self.stages)
+        theirs = judged_on(evaluation, judge, task, self.stages, folder)
+        answered = answered_as(self.own.evaluation, theirs, self.scratch / "answered-by-original")
         return replace(self.own, evaluation=answered, golden=golden_of(answered))
 
     def _answered_by_source(self) -> Prepared:
@@ -347,6 +354,7 @@ class Conversion:
                 **({"original": self.judge.about()} if isinstance(self.judge, Original) else {}),
                 "command": conversion_words(self.request),
                 "inputs_said": inputs_said(self.request),
+                **({} if self.photos_for is None else {"photos_for": list(self.photos_for)}),
             },
             calibration=calibration or {},
             evaluation={

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.errors import EdgeKitError, ModelRefused, UsageError
-from edgekit.spec import Spec, TensorSpec
+from edgekit.spec import Layout, Spec, TensorSpec
 from edgekit_converters.request import Request
 from edgekit_converters.sources import InputHint, Source, open_source
 
@@ -60,13 +60,42 @@ def own_size(spec: Spec) -> Size | None:
     return photo_size(spec.inputs) if spec.task == TASK else None
 
 
+def fitted(said: Spec | None, source: Source, meant: Size | None = None) -> Spec | None:
+    """Return what the user said, for photos of the size that a source takes.
+
+    Args:
+        said: Meant for photos of the size of the input that it names.
+        source: The open model.
+        meant: What it is meant for where it names no input; ``None`` for the source's own size.
+    """
+    own = photo_size(source.inputs)
+    if said is None or own is None:
+        return said
+    meant = _named_size(said) or meant
+    return said if meant in (None, own) else scaled(said, meant, own)
+
+
+def _named_size(said: Spec) -> Size | None:
+    """Photo size of the only input that a spec names, whose layout it need not say."""
+    if len(said.inputs) != 1 or len(said.inputs[0].shape) != 4:
+        return None
+    tensor = said.inputs[0]
+    return photo_size([tensor if tensor.layout else replace(tensor, layout=_likely_layout(tensor))])
+
+
 def scaled(said: Spec, own: Size, size: Size) -> Spec:
-    """Return what the user said with the photos shrunk in the same measure before they are cut."""
+    """Return what the user said with the photos shrunk in the same measure before they are cut.
+
+    A shorter side shrinks by the larger of two measures, so that it never gets shorter than what is cut out.
+    """
     how = said.preprocess
     inputs = tuple(with_size(tensor, size) for tensor in said.inputs)
     if how is None or how.size is None:
         return said.replace(inputs=inputs)
-    height, width = (round(side * new / old) for side, new, old in zip(how.size, size, own, strict=True))
+    measures = [new / old for new, old in zip(size, own, strict=True)]
+    if how.resize == "short-side":
+        measures = [max(measures)] * 2
+    height, width = (max(1, round(side * measure)) for side, measure in zip(how.size, measures, strict=True))
     return said.replace(inputs=inputs, preprocess=replace(how, size=(height, width)))
 
 
@@ -106,9 +135,13 @@ def with_size(tensor: TensorSpec, size: Size) -> TensorSpec:
     """Return a photo's tensor with another height and width; any other as it is."""
     if tensor.layout is None and len(tensor.shape) != 4:
         return tensor
-    if tensor.layout == "NHWC" or (tensor.layout is None and tensor.shape[-1] in (1, 3)):
+    if (tensor.layout or _likely_layout(tensor)) == "NHWC":
         return replace(tensor, shape=(tensor.shape[0], *size, tensor.shape[3]))
     return replace(tensor, shape=(*tensor.shape[:2], *size))
+
+
+def _likely_layout(tensor: TensorSpec) -> Layout:
+    return "NHWC" if tensor.shape[-1] in (1, 3) else "NCHW"
 
 
 def _keras_at(original: Source, request: Request, size: Size) -> Source:

@@ -71,7 +71,10 @@ def open_original(model: Any, options: SourceOptions, source: Source) -> Origina
     """
     size = source.original_size
     known = [tensor if size is None else with_size(tensor, size) for tensor in source.inputs]
-    hints = options.inputs or tuple(
+    said = options.inputs
+    if size is not None and [hint.shape[1:] for hint in said] == [tensor.shape[1:] for tensor in source.inputs]:
+        said = ()  # those of the source
+    hints = said or tuple(
         InputHint(tuple(1 if size is None else size for size in tensor.shape), dtype=tensor.dtype) for tensor in known
     )
     opened = open_source(model, SourceOptions(options.weights, hints, options.trust_pickle))

@@ -82,12 +82,21 @@ def prepare(request: Request, source: Source, task: Task, stages: Stages, scratc
         summary = _check(calibration_store, task.spec)
         for note in summary.notes:
             stages.note(note)
+    answered = judged_on(evaluation, source, task, stages, scratch)
+    return Prepared(calibration_store, summary, answered, origin, golden_of(answered))
+
+
+def judged_on(evaluation: Dataset | None, source: Source, task: Task, stages: Stages, scratch: Path) -> SampleStore:
+    """Return a store below ``scratch`` with evaluation data, or inputs made up where there are none, and the answers.
+
+    Raises:
+        DataRefused: Data that cannot be used.
+    """
     if evaluation is not None:
         encoded = encode(evaluation, task, source, stages, folder=scratch / "evaluation", title="read evaluation data")
     else:
         encoded = _made_up(task.spec, scratch / "made-up")
-    answered = with_reference(encoded, source, stages, scratch / "answered")
-    return Prepared(calibration_store, summary, answered, origin, golden_of(answered))
+    return with_reference(encoded, source, stages, scratch / "answered")
 
 
 def datasets(request: Request, spec: Spec, stages: Stages) -> tuple[Dataset | None, Dataset | None, str]:

@@ -75,6 +75,13 @@ def test_photos_are_shrunk_in_the_same_measure_before_the_crop() -> None:
     assert scaled(preset("unit"), (224, 224), (168, 168)) == preset("unit")
 
 
+@pytest.mark.parametrize("size", [(160, 192), (192, 160)])
+def test_the_shorter_side_stays_longer_than_what_is_cut_out(size: tuple[int, int]) -> None:
+    found = scaled(preset("imagenet"), (224, 224), size).preprocess
+    assert found is not None
+    assert found.size == (219, 219)  # 256 * 192 / 224
+
+
 def test_only_classifiers_of_photos_of_one_size_are_varied() -> None:
     photo = TensorSpec("photo", (None, 3, 32, 48), "float32", "NCHW")
     assert own_size(Spec("image-classification", (photo,))) == (32, 48)

@@ -18,6 +18,7 @@ from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.binding import bind_inputs, bind_outputs
 from edgekit_converters.compare.samples import Answer, answered, golden_samples, read_samples
+from edgekit_converters.input_size import fitted
 from edgekit_converters.measure import bindings
 from edgekit_converters.progress import Stages
 from edgekit_converters.sources import Source, SourceOptions, open_source
@@ -137,7 +138,8 @@ def opened_subject(request: CompareRequest, stages: Stages, scratch: Path) -> It
 
 def _of_model(request: CompareRequest, source: Source, stages: Stages, scratch: Path) -> Subject:
     path = existing_artifact(request.artifact)
-    spec = written_spec(request.spec, source, request.labels, request.tokenizer, scratch)
+    said = fitted(request.spec, source, source.original_size)
+    spec = written_spec(said, source, request.labels, request.tokenizer, scratch)
     task = task_for(spec, scratch)
     with EngineProcess(path) as engine:  # before the work: a file of another model is refused at once
         bind_inputs(spec, engine.inputs, path.name)

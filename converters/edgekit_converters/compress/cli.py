@@ -53,7 +53,9 @@ compiled.
 @click.option(
     "--eval", "evaluation", metavar="PATH", help="Data that the result is judged on, like --data; never learned from."
 )
-@click.option("--steps", type=int, default=1000, show_default=True, help="Training steps in all.")
+@click.option(
+    "--steps", type=int, default=1000, show_default=True, help="Training steps in all, short trials of a rate aside."
+)
 @click.option("--minutes", type=float, help="Time for training in all, whichever ends first.")
 @click.option("--rounds", type=int, help="Times channels are removed; by default one for each tenth that goes.")
 @click.option("--round-to", type=int, default=8, show_default=True, help="Channels are left in multiples of this.")

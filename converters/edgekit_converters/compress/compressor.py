@@ -210,11 +210,12 @@ class _Compression:
 
     def _write(self, record: Record, model: Path) -> None:
         with self.stages.stage("write the model"), atomic_file(model) as temporary:
-            self.network.save(temporary, self.setting.original_size)
+            self.network.save(temporary, self.setting.meant)
         record.write(record_path(model))
 
     def _record(self, aim: Aim, reached: bool, missed: str | None) -> Record:
         source, parity, whole, setting = self.source, self.parity, self.settings.whole, self.setting
+        own = self.settings.own_size
         metric = None
         if parity.metric is not None and parity.reference_metric is not None:
             name, value = parity.metric.name, parity.metric.value
@@ -224,9 +225,7 @@ class _Compression:
             sha256=file_sha256(source.path) if source.path is not None and source.path.is_file() else None,
             macs=(whole.macs, self.network.macs),
             parameters=(whole.parameters, self.network.parameters),
-            photo=None
-            if setting.size is None or setting.original_size is None
-            else (setting.original_size, setting.size),
+            photo=None if setting.size is None or own is None else (own, setting.size),
             goal=aim.words,
             reached=reached,
             steps=tuple(self.steps),

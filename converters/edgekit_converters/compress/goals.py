@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.errors import EnvironmentFault, QualityError
+from edgekit.spec import Spec
 from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.compress.choice import Measure
 from edgekit_converters.compress.request import WEIGHT_BYTES, CompressRequest
@@ -120,10 +121,10 @@ class _Latencies:
         if share < 1:
             own, trial = self._settings.closest(share)
         model = self._scratch / f"trial-{share:.3f}{trial.suffix}"
-        trial.save(model, own.original_size)
-        return self._bench(self._converted(model))
+        trial.save(model)
+        return self._bench(self._converted(model, own.said))
 
-    def _converted(self, model: Path) -> Path:
+    def _converted(self, model: Path, said: Spec | None) -> Path:
         from edgekit_converters.convert import convert
 
         asked, bundle = self._request.conversion, model.with_suffix(".bundle")
@@ -131,6 +132,7 @@ class _Latencies:
             asked,
             model=model,
             output=bundle,
+            spec=said,
             source=SourceOptions(),  # the saved model has its shapes and its weights in it
             targets=asked.targets[:1],
             recipes=asked.recipes[:1],

@@ -44,7 +44,8 @@ class Distance:
         loss = tf.zeros(())
         for name, feature in features.items():
             part = _on_grid(tf.gather(wanted_features[name], self._kept[name], axis=-1), feature)
-            loss += FEATURES / len(features) * _relative(feature, part)
+            if part is not None:
+                loss += FEATURES / len(features) * _relative(feature, part)
         for place, (answer, target) in enumerate(zip(given, map(tf.stop_gradient, wanted), strict=True)):
             if answer.dtype.is_floating:
                 loss += ANSWERS * _relative(answer, target)
@@ -65,8 +66,13 @@ class Distance:
 
 
 def _on_grid(wanted: Any, given: Any) -> Any:
-    """What the original sees in a larger photo, averaged onto the places that the network has."""
+    """What the original sees in a larger photo, averaged onto the places that the network has.
+
+    ``None`` where they lie on no grid, as tokens in a row.
+    """
     if wanted.shape[1:] != given.shape[1:]:
+        if len(wanted.shape) != 4:
+            return None
         wanted = tf.image.resize(wanted, given.shape[1:3], method="area")
     return tf.stop_gradient(wanted)
 

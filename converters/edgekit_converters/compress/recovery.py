@@ -14,7 +14,7 @@ from edgekit_converters.compress.setting import Setting
 from edgekit_converters.progress import Stages
 
 _RATES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
-_TRIAL_STEPS = 12
+_TRIAL_STEPS, _TRIAL_TIME = 12, 0.5
 _WAYS_BACK = (0.75, 0.5)
 _LOOK_EVERY = 0.05
 """Share of a recovery after which it is judged on the samples kept aside, and the best is remembered."""
@@ -58,7 +58,7 @@ def recover(
         progress = _Progress(planned, limit)
         if rate is None:
             with stages.stage(f"find a learning rate, {which}"):
-                rate = learner.best_rate(min(_TRIAL_STEPS, planned))
+                rate = learner.best_rate(min(_TRIAL_STEPS, planned), limit)
         with stages.stage(f"recover, {which}", planned):
             for _ in stages.each(learner.learn(rate, progress, seed=request.seed + planned)):
                 count += 1
@@ -120,16 +120,22 @@ class _Learner:
             self._network.restore(self._network.between(self._first, last, share))
             self._look()
 
-    def best_rate(self, steps: int) -> float:
+    def best_rate(self, steps: int, limit: float | None) -> float:
         """The rate at which a short learning of its own comes closest; the network goes on from the closest.
 
         A network whose channels were refitted lies in a narrow valley: too large a rate throws it out of it, and
         a thousand steps do not bring it back. How narrow it is differs from network to network.
+
+        Args:
+            steps: Of each trial.
+            limit: Seconds of all learning, of which the trials take a part at most; ``None`` for no limit.
         """
         start, begun, found = self.weights, self.distance, dict[float, float]()
+        seconds = None if limit is None else _TRIAL_TIME * limit / len(_RATES)
         for rate in _RATES:
             self._network.restore(start)
-            for _ in self._network.learn(self._setting.learned, _Progress(steps, None), rate=rate, seed=self._seed):
+            trial = _Progress(steps, seconds)
+            for _ in self._network.learn(self._setting.learned, trial, rate=rate, seed=self._seed):
                 pass
             found[rate] = self._look()
             if found[rate] > min(found.values()) < begun:

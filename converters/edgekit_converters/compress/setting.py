@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgekit.errors import DataRefused, EdgeKitError
+from edgekit.errors import DataRefused, EdgeKitError, UsageError
+from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.networks import network_of
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.convert import option_files
-from edgekit_converters.input_size import Size, open_at, own_size, scaled, sides_below
+from edgekit_converters.input_size import Size, fitted, open_at, own_size, sides_below
 from edgekit_converters.prepare import HELD_OUT_EVERY, Prepared, answered_as, datasets, encode, prepare
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.sources import Source
@@ -34,7 +35,9 @@ class Setting:
         learned: Samples to learn from.
         watched: Samples kept aside to judge the learning by.
         size: Height and width of its photos; ``None`` for those of the original.
-        original_size: Height and width of the original's, where they are larger.
+        said: What the user said, for these photos.
+        meant: Height and width of the photos that preprocessing is meant for, where they are larger: those of the
+            original, or of the model that the original was compressed from.
         folder: Of the data.
     """
 
@@ -43,13 +46,9 @@ class Setting:
     learned: Samples
     watched: Samples
     size: Size | None
-    original_size: Size | None
+    said: Spec | None
+    meant: Size | None
     folder: Path
-
-    @property
-    def photo(self) -> tuple[Size, Size] | None:
-        """Size of the original's photos and of these; ``None`` where they are the same."""
-        return None if self.size is None or self.original_size is None else (self.original_size, self.size)
 
     @property
     def shown(self) -> str:
@@ -83,16 +82,26 @@ class Settings:
 
     def __init__(self, request: CompressRequest, source: Source, stages: Stages, scratch: Path) -> None:
         self._request, self._source, self._stages, self._scratch = request, source, stages, scratch
-        self._smaller: dict[Size, Setting] = {}
+        self._smaller: dict[Size, Setting | EdgeKitError] = {}
         folder = scratch / "spec"
         folder.mkdir()
         conversion = request.conversion
-        spec = written_spec(conversion.spec, source, conversion.labels, conversion.tokenizer, folder)
+        self._said = fitted(conversion.spec, source, source.original_size)
+        spec = written_spec(self._said, source, conversion.labels, conversion.tokenizer, folder)
         self.task: Task = task_for(option_files(spec, conversion.folder, folder), folder)
         self.own_size = own_size(self.task.spec)
+        self._refuse_sizes()
         with stages.stage("find the channels"):
             self.network = network_of(source, round_to=request.round_to, decides=self.task.decides)
         self.whole = Whole(self.network.macs, self.network.parameters)
+
+    def _refuse_sizes(self) -> None:
+        for height, width in self._request.resolutions:
+            if self.own_size is None:
+                raise UsageError("--resolution for this model", expected="a classifier of photos of one size")
+            rows, columns = self.own_size
+            if height > rows or width > columns or (height, width) == self.own_size:
+                raise UsageError(f"--resolution {height}x{width}", expected=f"less than the model's {rows}x{columns}")
 
     def read(self) -> Setting:
         """Encode the data for the original, ask it, and return its own setting."""
@@ -102,7 +111,8 @@ class Settings:
         if store is None or len(store) < 2:
             raise DataRefused("fewer than 2 samples to learn from", expected="a few hundred")
         learned, watched = _split(store, self.task, None)
-        self.own = Setting(self.network, self.task, learned, watched, None, None, self._scratch)
+        meant = self._source.original_size
+        self.own = Setting(self.network, self.task, learned, watched, None, self._said, meant, self._scratch)
         return self.own
 
     def near(self, share: float) -> Iterator[Setting]:
@@ -132,8 +142,14 @@ class Settings:
 
     def _at(self, size: Size) -> Setting:
         if size not in self._smaller:
-            self._smaller[size] = self._opened(size)
-        return self._smaller[size]
+            try:
+                self._smaller[size] = self._opened(size)
+            except EdgeKitError as refused:
+                self._smaller[size] = refused
+        found = self._smaller[size]
+        if isinstance(found, EdgeKitError):
+            raise found
+        return found
 
     def _opened(self, size: Size) -> Setting:
         assert self.own_size is not None  # noqa: S101  sizes are varied only where there is one
@@ -142,7 +158,7 @@ class Settings:
             source = open_at(conversion, self._source, size)
             folder = self._scratch / shown
             folder.mkdir()
-            said = None if conversion.spec is None else scaled(conversion.spec, self.own_size, size)
+            said = fitted(self._said, source, self.own_size)
             spec = written_spec(said, source, conversion.labels, conversion.tokenizer, folder)
             task = task_for(option_files(spec, conversion.folder, folder), folder)
             round_to, decides = self._request.round_to, task.decides
@@ -151,8 +167,12 @@ class Settings:
             calibration, _, _ = datasets(conversion, task.spec, quiet)
             assert calibration is not None  # noqa: S101  the original was given some
             store = encode(calibration, task, source, quiet, folder=folder / "calibration", title=shown)
-        learned, watched = _split(store, task, self.data.calibration)
-        return Setting(network, task, learned, watched, size, self.own_size, folder)
+        originals = self.data.calibration
+        if originals is None or store.names() != originals.names():
+            raise DataRefused("the data changed while they were read", expected="the same samples each time")
+        learned, watched = _split(store, task, originals)
+        meant = self._source.original_size or self.own_size
+        return Setting(network, task, learned, watched, size, said, meant, folder)
 
     def evaluation(self, setting: Setting) -> SampleStore:
         """The evaluation data as a setting's network takes them, with the original's answers."""

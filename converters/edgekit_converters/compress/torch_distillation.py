@@ -45,10 +45,11 @@ class Distance:
             wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = torch.zeros(())
-        for name in features:
+        for name, feature in features.items():
             axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else 1
-            part = _on_grid(wanted_features[name].index_select(axis, kept[name]), features[name])
-            loss = loss + FEATURES / len(features) * _relative(features[name], part)
+            part = _on_grid(wanted_features[name].index_select(axis, kept[name]), feature, axis)
+            if part is not None:
+                loss = loss + FEATURES / len(features) * _relative(feature, part)
         for place, (answer, target) in enumerate(zip(given, wanted, strict=True)):
             if answer.is_floating_point():
                 loss = loss + ANSWERS * _relative(answer, target)
@@ -66,9 +67,23 @@ class Distance:
             return model(*tensors), features
 
 
-def _on_grid(wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """What the original sees in a larger photo, averaged onto the places that the network has."""
-    return wanted if wanted.shape == given.shape else functional.adaptive_avg_pool2d(wanted, given.shape[2:])
+def _on_grid(wanted: torch.Tensor, given: torch.Tensor, axis: int) -> torch.Tensor | None:
+    """What the original sees in a larger photo, averaged onto the places that the network has.
+
+    Args:
+        wanted: Of the original.
+        given: Of the network.
+        axis: Of the channels.
+
+    Returns:
+        ``None`` where they lie on no grid, as tokens in a row.
+    """
+    if wanted.shape == given.shape:
+        return wanted
+    if wanted.ndim != 4:
+        return None
+    sides = given.movedim(axis, 1).shape[2:]
+    return functional.adaptive_avg_pool2d(wanted.movedim(axis, 1), sides).movedim(1, axis)
 
 
 def _relative(answer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -89,7 +89,8 @@ def gather(
 
     def watch(name: str, module: Any, taken: torch.Tensor, _: torch.Tensor) -> None:
         sums[name].see(taken, module)
-        taken.register_hook(lambda gradient: sums[name].feel(taken, gradient, module))
+        values = taken.detach()  # a hook that holds the tensor it hangs on keeps both until a garbage collection
+        taken.register_hook(lambda gradient: sums[name].feel(values, gradient, module))
 
     with hooked(model, names, watch):
         for tensors in batches:

@@ -136,7 +136,7 @@ class Maker:
         native = self._opened(None)
         shown = f"{size[0]}x{size[1]}"
         original, own = native.conversion.source, own_size(native.spec)
-        said = self._request.spec
+        said = native.conversion.said
         if said is None or own is None:
             raise DataRefused(f"--resolution {shown} for this model", expected="a classifier of photos, with --preset")
         with self._stages.stage(f"open the model for {shown}"):

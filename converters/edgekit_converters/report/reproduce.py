@@ -13,9 +13,13 @@ from edgekit_converters.request import Request
 from edgekit_converters.sources.base import InputHint
 
 _SPEC = (
-    "from pathlib import Path; from edgekit.bundle import Bundle; from edgekit_converters.spec_file import write_spec; "
-    'write_spec(Path("spec.toml"), Bundle({folder}).spec{change})'
+    "from dataclasses import replace; from pathlib import Path; from edgekit.bundle import Bundle; "
+    "from edgekit_converters.spec_file import write_spec; spec = Bundle({folder}).spec; "
+    'write_spec(Path("spec.toml"), spec{change})'
 )
+_OWN_INPUTS = ".replace(inputs=(), outputs=())"
+_SIZE_OF_INPUTS = ".replace(inputs=tuple(replace(tensor, layout=None) for tensor in spec.inputs), outputs=())"
+"""Without a layout, which would be a wish, an input still says what size of photos the rest is meant for."""
 
 
 def conversion_words(request: Request) -> list[str]:
@@ -86,7 +90,8 @@ def commands(folder: str, manifest: Manifest, *, data: str | None = None) -> lis
     words = manifest.source.get("command")
     recorded = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
     convert = list(words or ()) if recorded else _guessed(manifest)
-    change = "" if manifest.source.get("inputs_said") else ".replace(inputs=(), outputs=())"
+    own = _SIZE_OF_INPUTS if manifest.source.get("photos_for") else _OWN_INPUTS
+    change = "" if manifest.source.get("inputs_said") else own
     spec = _SPEC.format(folder=json.dumps(folder), change=change)
     report = ["edgekit", "report", folder, *(["--data", data] if data else [])]
     about = "convert again" if recorded else "convert again (this bundle does not say how; names in capitals are yours)"

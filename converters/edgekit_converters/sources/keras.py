@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from edgekit_converters.sources._archive import BOMB_FLOOR_BYTES, BOMB_RATIO, ch
 from edgekit_converters.sources._files import damaged, first_line, size_of
 from edgekit_converters.sources._keras_config import Config, refuse_code, repair
 from edgekit_converters.sources._keras_graph import as_functional, output_names, stable_name, takes_list
-from edgekit_converters.sources._original_size import read_size
+from edgekit_converters.sources._original_size import at_own_size, read_size
 from edgekit_converters.sources._quiet import import_keras, import_tensorflow
 from edgekit_converters.sources._tensors import image_layout, ordered_feeds, to_answer, unique
 from edgekit_converters.sources.base import Source, SourceOptions
@@ -93,8 +94,11 @@ def open_keras(path: Path, options: SourceOptions) -> KerasSource:
     """
     load = _load_archive if path.suffix == ".keras" else _load_h5
     model, notes = load(path)
+    size = read_size(path) if path.suffix == ".keras" else None
+    if size is not None and model.inputs:
+        options = replace(options, inputs=at_own_size(options.inputs, model.inputs[0].shape, size))
     source = KerasSource(model, options, path=path, notes=notes)
-    source.original_size = read_size(path) if path.suffix == ".keras" else None
+    source.original_size = size
     return source
 
 

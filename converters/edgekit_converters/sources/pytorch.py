@@ -10,7 +10,7 @@ from edgekit.errors import EdgeKitError, ModelRefused, UsageError
 from edgekit.spec import TensorSpec
 from edgekit_converters.references import load_reference
 from edgekit_converters.sources._files import existing, first_line, size_of
-from edgekit_converters.sources._original_size import read_size
+from edgekit_converters.sources._original_size import at_own_size, read_size
 from edgekit_converters.sources._quiet import import_torch
 from edgekit_converters.sources._tensors import match_hints, ordered_feeds, refine_shape, to_answer
 from edgekit_converters.sources.base import Source, SourceOptions
@@ -246,7 +246,8 @@ def open_exported(path: Path, options: SourceOptions) -> PyTorchSource:
 
     program = load_exported(path)
     inputs, call = program_inputs(program)
-    given = match_hints(inputs.names, options.inputs)
+    size = read_size(path)
+    given = match_hints(inputs.names, at_own_size(options.inputs, inputs.shapes[0], size))
     for name, shape, dtype in zip(inputs.names, inputs.shapes, inputs.dtypes, strict=True):
         hint = given.get(name)
         if hint and (refine_shape(name, shape, hint) != shape or hint.dtype not in (None, dtype)):
@@ -255,5 +256,5 @@ def open_exported(path: Path, options: SourceOptions) -> PyTorchSource:
             )
     exportable = graph.Exportable(program_module(program), (), call)
     source = PyTorchSource(exportable, inputs, name=path.stem, path=path)
-    source.original_size = read_size(path)
+    source.original_size = size
     return source

@@ -73,6 +73,26 @@ def test_a_rate_that_was_said_is_taken_without_a_trial() -> None:
     assert network.rates == [0.05]
 
 
+def test_the_trials_of_a_rate_keep_to_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: with --minutes 1 the trials alone took several minutes of a slow network."""
+    network = Valley(steepness=-1e6)  # nothing helps: every rate is tried
+    seconds = [0.0]
+
+    monkeypatch.setattr("edgekit_converters.compress.recovery.time.monotonic", lambda: seconds[0])
+    real = network.learn
+
+    def learn(*arguments: Any, **options: Any) -> Iterator[float]:
+        for loss in real(*arguments, **options):
+            seconds[0] += 1.0
+            yield loss
+
+    monkeypatch.setattr(network, "learn", learn)
+    found = recovered(network, minutes=1.0, steps=1000)
+    assert len(network.rates) == 7
+    assert 25 <= found.steps <= 35  # a second each, half of the minute
+    assert seconds[0] <= 62
+
+
 def test_weights_on_the_way_back_are_kept_where_the_end_is_too_far() -> None:
     network = Valley(steepness=1.0)
     found = recovered(network, rate=0.99, steps=1)  # from 1 to 0.01; three quarters of the way is 0.26

@@ -1,7 +1,9 @@
 """Which channels matter, and how the layers that read them make up for those that are gone."""
 
 import copy
+import weakref
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +45,15 @@ def test_a_channel_that_never_changes_does_not_matter() -> None:
     (item,) = (one for one in Channels(model, BATCHES[0]).sets() if one.root == "model.0")
     scores = saliency([item], gather(model, ["model.2"], BATCHES))["model.0"]
     assert scores[3] < 1e-6 * scores[0]
+
+
+def test_the_statistics_leave_no_activation_behind() -> None:
+    """Fault: what every layer took of every batch stayed in memory for ever, 93 MB of 8 photos for MobileNetV2."""
+    seen: list[Any] = []
+    model = network()
+    model.model[2].register_forward_pre_hook(lambda _, taken: seen.append(weakref.ref(taken[0])))
+    gather(model, ["model.2"], BATCHES)
+    assert [taken() for taken in seen] == [None] * len(BATCHES)
 
 
 def test_the_statistics_leave_no_gradient_behind() -> None:
