@@ -42,9 +42,11 @@ class Distance:
         wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = tf.zeros(())
-        for name, feature in features.items():
-            part = _on_grid(tf.gather(wanted_features[name], self._kept[name], axis=-1), feature)
-            loss += FEATURES / len(features) * _relative(feature, part)
+        pairs = [(feature, wanted_features[name], self._kept[name]) for name, feature in features.items()]
+        pairs = [pair for pair in pairs if _comparable(*pair[:2])]
+        for feature, whole, kept in pairs:
+            part = _on_grid(tf.gather(whole, kept, axis=-1), feature)
+            loss += FEATURES / len(pairs) * _relative(feature, part)
         for place, (answer, target) in enumerate(zip(given, map(tf.stop_gradient, wanted), strict=True)):
             if answer.dtype.is_floating:
                 loss += ANSWERS * _relative(answer, target)
@@ -62,6 +64,11 @@ class Distance:
             return answer
 
         return run(model, tensors, call), features
+
+
+def _comparable(given: Any, wanted: Any) -> bool:
+    """Whether positions correspond; those of a larger photo in one row do not."""
+    return len(given.shape) == 4 or given.shape[1:-1] == wanted.shape[1:-1]
 
 
 def _on_grid(wanted: Any, given: Any) -> Any:

@@ -45,10 +45,11 @@ class Distance:
             wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = torch.zeros(())
-        for name in features:
-            axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else 1
+        axes = {name: -1 if isinstance(model.get_submodule(name), nn.Linear) else 1 for name in features}
+        axes = {name: axis for name, axis in axes.items() if _comparable(features[name], wanted_features[name], axis)}
+        for name, axis in axes.items():
             part = _on_grid(wanted_features[name].index_select(axis, kept[name]), features[name])
-            loss = loss + FEATURES / len(features) * _relative(features[name], part)
+            loss = loss + FEATURES / len(axes) * _relative(features[name], part)
         for place, (answer, target) in enumerate(zip(given, wanted, strict=True)):
             if answer.is_floating_point():
                 loss = loss + ANSWERS * _relative(answer, target)
@@ -64,6 +65,13 @@ class Distance:
 
         with hooked(model, self._layers, keep):
             return model(*tensors), features
+
+
+def _comparable(given: torch.Tensor, wanted: torch.Tensor, axis: int) -> bool:
+    """Whether positions correspond; those of a larger photo in one row do not."""
+    if axis == 1 and given.ndim == 4:
+        return True
+    return given.movedim(axis, -1).shape[1:-1] == wanted.movedim(axis, -1).shape[1:-1]
 
 
 def _on_grid(wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
