@@ -20,6 +20,7 @@ from edgekit_converters.compress.keras_graph import (
     DEPTHWISE,
     TRANSPOSED,
     copied,
+    give_weights,
     keras,
     layers,
     run,
@@ -121,13 +122,14 @@ class Channels:
 
     def _give_weights(self, old: Any, new: Any, gone: set[int]) -> None:
         if old.name not in self._sides.layers:
-            new.set_weights(old.get_weights())
+            give_weights(new, old.get_weights())
             return
         ins, outs = (self._left(side[old.name], gone) for side in (self._sides.ins, self._sides.outs))
         own = {weight.name: weight.numpy() for weight in old.weights}
         for weight in new.weights:
             whole = own.get(weight.name)
             if whole is None:  # a bias that the layer did not have, for its refit
+                weight.assign(np.zeros(weight.shape))
                 continue
             weight.assign(whole if whole.shape == tuple(weight.shape) else _part(old, whole, ins, outs))
 
@@ -231,15 +233,15 @@ def _close(one: Any, other: Any) -> bool:
 def layer_macs(model: Any, examples: Sequence[Array]) -> dict[str, int]:
     """Multiply-accumulates of every convolution and dense layer for one input, by the layer's name."""
     found: dict[str, int] = {}
+    batch = len(examples[0])
 
     def call(operation: Any, *arguments: Any, **keywords: Any) -> Any:
         answer = operation(*arguments, **keywords)
         if isinstance(operation, (*MIXERS, *DEPTHWISE)):
-            weights, places = prod(operation.kernel.shape), answer
-            if isinstance(operation, TRANSPOSED):
-                places = arguments[0]
-            each = prod(places.shape[1:-1])
-            found[operation.name] = found.get(operation.name, 0) + weights * each
+            places = arguments[0] if isinstance(operation, TRANSPOSED) else answer
+            axis = 1 if getattr(operation, "data_format", "channels_last") == "channels_first" else -1
+            each = prod(places.shape) // (batch * places.shape[axis])
+            found[operation.name] = found.get(operation.name, 0) + prod(operation.kernel.shape) * each
         return answer
 
     run(model, [keras.ops.convert_to_tensor(array) for array in examples], call)

@@ -116,7 +116,7 @@ class Sides:
         for kinds, names, rule in self._rules:
             if type(operation) in kinds or _named(operation, names):
                 return rule(operation, taken, given)
-        return first.ids if _one_by_one(operation, first) else None
+        return first.ids if len(taken) == 1 and _one_by_one(operation, first) else None
 
     @property
     def _rules(self) -> tuple[tuple[Kinds, frozenset[str], Rule], ...]:
@@ -138,7 +138,9 @@ class Sides:
         return self.outs[layer.name]
 
     def _along(self, layer: Any, taken: list[Traced], _: tuple[int, ...]) -> Ids | None:
-        (first,) = taken
+        first, *masks = taken
+        if masks:
+            return None
         given = first.ids
         if type(layer) is layers.BatchNormalization and layer.axis not in (-1, len(first.shape) - 1):
             return None
@@ -180,7 +182,7 @@ class Sides:
         for start in range(1, len(shape)):
             if prod(shape[start:]) == given[-1]:
                 found = np.tile(taken[0].ids, prod(shape[start:-1]))
-                self.reshapes[operation.name] = found
+                self.ties.tie(self.reshapes.setdefault(operation.name, found), found)
                 return found
         return None
 

@@ -8,9 +8,8 @@ import pytest
 from edgekit_converters.compress.channels import ChannelSet, Cost, Use, losing, note_kept, parts_of
 from edgekit_converters.compress.choice import choose
 
-LEFT = ChannelSet(
-    "left", 4, (Use("left", False, (0, 1, 2, 3), (0, 1, 2, 3)), Use("join", True, (0, 1, 2, 3), (0, 1, 2, 3)))
-)
+FOUR = (0, 1, 2, 3)
+LEFT = ChannelSet("left", 4, (Use("left", False, FOUR, FOUR), Use("join", True, FOUR, FOUR)))
 RIGHT = ChannelSet("right", 3, (Use("right", False, (0, 1, 2), (0, 1, 2)), Use("join", True, (4, 5, 6), (0, 1, 2))))
 """Two branches, one after the other in a concatenation that a layer reads."""
 
