@@ -246,7 +246,7 @@ def _examples(source: KerasSource) -> list[Array]:
         if "float" in tensor.dtype:
             values = random.random(shape)
         elif tensor.layout is not None:
-            values = random.integers(0, 256, shape)
+            values = np.floor(random.uniform(0, 256, shape))
         made.append(values.astype(tensor.dtype))
     return made
 

@@ -71,7 +71,7 @@ def _comparable(given: torch.Tensor, wanted: torch.Tensor, axis: int) -> bool:
     """Whether positions correspond; those of a larger photo in one row do not."""
     if axis == 1 and given.ndim == 4:
         return True
-    return given.movedim(axis, -1).shape[1:-1] == wanted.movedim(axis, -1).shape[1:-1]
+    return bool(given.movedim(axis, -1).shape[1:-1] == wanted.movedim(axis, -1).shape[1:-1])
 
 
 def _on_grid(wanted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:

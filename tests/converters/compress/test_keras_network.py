@@ -120,7 +120,7 @@ def of_a_class_of_ones_own() -> Any:
     """A layer that is a Dense, with a configuration of its own; what it reads and makes stays."""
     keras = import_keras()
 
-    @keras.saving.register_keras_serializable("edgekit-test")  # type: ignore[untyped-decorator]
+    @keras.saving.register_keras_serializable("edgekit-test")
     class Own(keras.layers.Dense):  # type: ignore[misc,name-defined]
         def __init__(self, size: int, **options: Any) -> None:
             super().__init__(size, activation="relu", **options)
