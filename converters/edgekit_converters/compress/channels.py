@@ -91,7 +91,7 @@ def parts_of(costs: Mapping[str, Cost], sets: Sequence[ChannelSet]) -> dict[str,
         for one, by_input in taken.items():
             for other, by_output in made.items():
                 share = by_input * by_output
-                sides = tuple({side for side in (one, other) if side})
+                sides = tuple(side for side in (one, other) if side)
                 part = Part(round(cost.macs * share), round(cost.parameters * share), sides)
                 found[f"{layer} {one}>{other}"] = part
     return found
@@ -116,11 +116,23 @@ def note_kept(
         kept: Layer -> outputs of the original's layer that are left, an array or tensor; brought up to date.
         read: The same for its inputs.
     """
+    gone: dict[tuple[bool, str], set[int]] = {}
     for item in sets:
         for use in item.uses:
-            side = read if use.reads else kept
-            gone = set(use.places(chosen.get(item.root, ())))
-            side[use.layer] = side[use.layer][[place for place in range(len(side[use.layer])) if place not in gone]]
+            gone.setdefault((use.reads, use.layer), set()).update(use.places(chosen.get(item.root, ())))
+    for (reads, layer), places in gone.items():
+        side = read if reads else kept
+        side[layer] = side[layer][[place for place in range(len(side[layer])) if place not in places]]
+
+
+def losing(sets: Iterable[ChannelSet], chosen: Mapping[str, Sequence[int]]) -> set[str]:
+    """Layers that read less after a removal; one that reads only other channels of a set is not among them.
+
+    Args:
+        sets: All sets before it.
+        chosen: Root -> channels that go.
+    """
+    return {use.layer for item in sets for use in item.readers if use.places(chosen.get(item.root, ()))}
 
 
 def saliency(sets: Iterable[ChannelSet], effects: Mapping[str, Any]) -> dict[str, Array]:

@@ -23,7 +23,8 @@ class Part:
     Attributes:
         macs: Multiply-accumulates for one input.
         parameters: Weights.
-        sides: Roots of the channel sets that it reads or makes; its cost falls with the size of each.
+        sides: Roots of the channel sets that it reads and makes; its cost falls with the size of each, twice with that
+            of a set that it both reads and makes.
     """
 
     macs: int
@@ -60,7 +61,7 @@ def choose(
         count = _block(sizes[root] - gone[root], round_to)
         if sizes[root] - gone[root] - count < max(round_to, _LEAST * sizes[root]):
             return float("inf")
-        saved = sum(cost(part) for part in by_set[root]) * count / (sizes[root] - gone[root])
+        saved = sum(cost(part) * part.sides.count(root) for part in by_set[root]) * count / (sizes[root] - gone[root])
         hurt = float(scores[root][order[root][gone[root] : gone[root] + count]].sum())
         return hurt / max(saved, 1.0)
 

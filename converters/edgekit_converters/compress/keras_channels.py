@@ -20,12 +20,13 @@ from edgekit_converters.compress.keras_graph import (
     DEPTHWISE,
     TRANSPOSED,
     copied,
+    give_weights,
     keras,
     layers,
     run,
 )
 from edgekit_converters.compress.keras_rules import Sides, Traced
-from edgekit_converters.compress.units import Ids
+from edgekit_converters.compress.ties import Ids
 
 MIXERS = (*CONVOLUTIONS, *TRANSPOSED, layers.Dense)
 _SAME = 1e-3
@@ -49,7 +50,7 @@ class Channels:
             return self._sides.follow(operation, (arguments, keywords), operation(*plain, **named))
 
         for answer in run(model, inputs, call):
-            self._sides.units.fix(answer.ids, "")
+            self._sides.ties.fix(answer.ids, "")
 
     def sets(self) -> Iterator[ChannelSet]:
         """All sets that some layer reads and that may go; the model's inputs and outputs are not among them."""
@@ -66,15 +67,15 @@ class Channels:
 
     def _all(self) -> Iterator[tuple[ChannelSet, list[str]]]:
         """All sets, with the reasons why their channels must stay."""
-        units, sides = self._sides.units, self._sides
-        outs = {name: units.names(sides.outs[name]) for name in sides.layers}
-        ins = {name: units.names(sides.ins[name]) for name in sides.layers if _mixes(sides.layers[name])}
+        ties, sides = self._sides.ties, self._sides
+        outs = {name: ties.names(sides.outs[name]) for name in sides.layers}
+        ins = {name: ties.names(sides.ins[name]) for name in sides.layers if _mixes(sides.layers[name])}
         for root, names in _connected({name: outs[name] for name in ins}):
             number = {name: place for place, name in enumerate(dict.fromkeys(names))}
             makers = [_use(layer, False, own, number) for layer, own in outs.items() if not _normalizes(sides, layer)]
             readers = [_use(layer, True, own, number) for layer, own in ins.items()]
             uses = tuple(use for use in (*makers, *readers) if use.indices)
-            reasons = [reason for name in number if (reason := units.reason(name)) is not None]
+            reasons = [reason for name in number if (reason := ties.reason(name)) is not None]
             yield ChannelSet(root, len(number), uses), reasons
 
     def places(self) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -96,7 +97,7 @@ class Channels:
             numbers = set(chosen.get(item.root, ()))
             for use in item.uses:
                 side = (self._sides.ins if use.reads else self._sides.outs)[use.layer]
-                names = self._sides.units.names(side)
+                names = self._sides.ties.names(side)
                 gone |= {names[place] for place in use.places(numbers)}
         made = copied(self.model, lambda operation: self._changed(operation, gone))
         for layer in self.model.layers:
@@ -104,7 +105,7 @@ class Channels:
         return made
 
     def _left(self, ids: Ids, gone: set[int]) -> list[int]:
-        return [place for place, name in enumerate(self._sides.units.names(ids)) if name not in gone]
+        return [place for place, name in enumerate(self._sides.ties.names(ids)) if name not in gone]
 
     def _changed(self, operation: Any, gone: set[int]) -> dict[str, Any]:
         name, sides = operation.name, self._sides
@@ -121,13 +122,14 @@ class Channels:
 
     def _give_weights(self, old: Any, new: Any, gone: set[int]) -> None:
         if old.name not in self._sides.layers:
-            new.set_weights(old.get_weights())
+            give_weights(new, old.get_weights())
             return
         ins, outs = (self._left(side[old.name], gone) for side in (self._sides.ins, self._sides.outs))
         own = {weight.name: weight.numpy() for weight in old.weights}
         for weight in new.weights:
             whole = own.get(weight.name)
             if whole is None:  # a bias that the layer did not have, for its refit
+                weight.assign(np.zeros(weight.shape))
                 continue
             weight.assign(whole if whole.shape == tuple(weight.shape) else _part(old, whole, ins, outs))
 
@@ -231,15 +233,15 @@ def _close(one: Any, other: Any) -> bool:
 def layer_macs(model: Any, examples: Sequence[Array]) -> dict[str, int]:
     """Multiply-accumulates of every convolution and dense layer for one input, by the layer's name."""
     found: dict[str, int] = {}
+    batch = len(examples[0])
 
     def call(operation: Any, *arguments: Any, **keywords: Any) -> Any:
         answer = operation(*arguments, **keywords)
         if isinstance(operation, (*MIXERS, *DEPTHWISE)):
-            weights, places = prod(operation.kernel.shape), answer
-            if isinstance(operation, TRANSPOSED):
-                places = arguments[0]
-            each = prod(places.shape[1:-1])
-            found[operation.name] = found.get(operation.name, 0) + weights * each
+            places = arguments[0] if isinstance(operation, TRANSPOSED) else answer
+            axis = 1 if getattr(operation, "data_format", "channels_last") == "channels_first" else -1
+            each = prod(places.shape) // (batch * places.shape[axis])
+            found[operation.name] = found.get(operation.name, 0) + prod(operation.kernel.shape) * each
         return answer
 
     run(model, [keras.ops.convert_to_tensor(array) for array in examples], call)

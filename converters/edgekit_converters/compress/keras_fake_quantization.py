@@ -76,11 +76,11 @@ def _rounded_kernel(layer: Any, kernel: Any) -> Any:
     order = list(range(len(kernel.shape)))
     if isinstance(layer, TRANSPOSED):
         order[-2:] = reversed(order[-2:])
-    turned = tf.transpose(kernel, order)
+    turned = tf.transpose(tf.cast(kernel, tf.float32), order)
     rows = tf.reshape(turned, (-1, prod(turned.shape[-2:]) if type(layer) in DEPTHWISE else turned.shape[-1]))
     most = tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(rows), 0), _LEAST))
     rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(rows, -most, most, narrow_range=True)
-    return tf.transpose(tf.reshape(rounded, turned.shape), order)
+    return tf.cast(tf.transpose(tf.reshape(rounded, turned.shape), order), kernel.dtype)
 
 
 class _Range:
@@ -90,8 +90,10 @@ class _Range:
         self._ends, self._seen = tf.Variable(tf.zeros(2), trainable=False), tf.Variable(False, trainable=False)
 
     def __call__(self, tensor: Any) -> Any:
-        flat = tf.stop_gradient(tensor)
+        whole = tf.cast(tensor, tf.float32)
+        flat = tf.stop_gradient(whole)
         ends = tf.stack([tf.minimum(tf.reduce_min(flat), 0.0), tf.maximum(tf.reduce_max(flat), _LEAST)])
         self._ends.assign(tf.where(self._seen, _MOMENTUM * self._ends + (1 - _MOMENTUM) * ends, ends))
         self._seen.assign(True)
-        return tf.quantization.fake_quant_with_min_max_vars(tensor, self._ends[0], self._ends[1])
+        rounded = tf.quantization.fake_quant_with_min_max_vars(whole, self._ends[0], self._ends[1])
+        return tf.cast(rounded, tensor.dtype)

@@ -19,6 +19,8 @@ _SEPARABLE = {
 }
 _ACTIVATED = (*CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE, *_SEPARABLE, layers.Dense)
 _SHARED = ("name", "trainable", "dtype")
+_OF_ACTIVATION = ("activation", "activity_regularizer")
+_OF_WEIGHTS = ("initializer", "regularizer", "constraint")
 Call = Callable[..., Any]
 """Called as ``call(operation, *arguments, **keywords)``; gives the operation's answer."""
 
@@ -68,7 +70,8 @@ def flat(model: Any, names: Sequence[str]) -> Any:
     if output_names(made, made) == tuple(names):
         return made
     made = _Flattening(reserved=names).model(model)
-    answers = [layers.Identity(name=name)(tensor) for name, tensor in zip(names, made.outputs, strict=True)]
+    named = zip(names, made.outputs, strict=True)
+    answers = [layers.Identity(name=name, dtype=tensor.dtype)(tensor) for name, tensor in named]
     return _model(made.inputs, answers, model.name)
 
 
@@ -95,6 +98,8 @@ class _Flattening:
 
     def _inlined(self, model: Any, values: Sequence[Any], prefix: str) -> list[Any]:
         def call(operation: Any, *arguments: Any, **keywords: Any) -> Any:
+            if not arguments and "inputs" in keywords:  # those who walk the flat model find them in one place
+                arguments = (keywords.pop("inputs"),)
             if is_graph(operation):
                 inside = keras.tree.flatten(arguments[0])
                 return self._inlined(operation, inside, f"{prefix}{operation.name}_")
@@ -111,14 +116,14 @@ class _Flattening:
         for layer in rest:
             answer = layer(answer)
         if new and isinstance(operation, keras.Layer):
-            _give_weights(self._made[id(operation)], operation)
+            _share_out(self._made[id(operation)], operation)
         return answer
 
     def _parts(self, operation: Any, prefix: str) -> list[tuple[Any, dict[str, Any]]]:
         """Classes and configurations of what stands for an operation."""
         config = operation.get_config()
         config["name"] = name = self._name(operation.name, prefix)
-        activated = isinstance(operation, _ACTIVATED) and not linear(operation)
+        activated = type(operation) in _ACTIVATED and not linear(operation)
         if activated and isinstance(operation.activation, keras.Layer):
             return [(type(operation), config)]  # it has weights of its own, perhaps: left as it is
         after: list[tuple[Any, dict[str, Any]]] = []
@@ -127,8 +132,8 @@ class _Flattening:
                 config["name"] = self._name(f"{name}_linear", "")
             else:
                 name = self._name(f"{name}_activation", "")
-            own = {"name": name, "dtype": config["dtype"]}
-            after = [(layers.Activation, {**own, "activation": config.pop("activation")})]
+            own = {"name": name} | {key: config.pop(key) for key in _OF_ACTIVATION if key in config}
+            after = [(layers.Activation, {**own, "dtype": config["dtype"]})]
             config["activation"] = "linear"
         if type(operation) in _SEPARABLE:
             return [*self._separated(operation, config), *after]
@@ -141,6 +146,9 @@ class _Flattening:
         first = {key: config[key] for key in places} | shared | {"use_bias": False}
         first["name"] = self._name(f"{config['name']}_depthwise", "")
         second = shared | {key: config[key] for key in ("filters", "use_bias", "data_format")} | {"kernel_size": 1}
+        for kind in _OF_WEIGHTS:
+            first[f"depthwise_{kind}"] = config[f"depthwise_{kind}"]
+            second |= {f"kernel_{kind}": config[f"pointwise_{kind}"], f"bias_{kind}": config[f"bias_{kind}"]}
         return [(depthwise, first), (pointwise, second)]
 
     def _name(self, wanted: str, prefix: str) -> str:
@@ -153,12 +161,20 @@ class _Flattening:
         return name
 
 
-def _give_weights(parts: Sequence[Any], operation: Any) -> None:
+def _share_out(parts: Sequence[Any], operation: Any) -> None:
     weights = operation.get_weights()
     for layer in parts:
         count = len(layer.weights)
-        layer.set_weights(weights[:count])
+        give_weights(layer, weights[:count])
         weights = weights[count:]
+
+
+def give_weights(layer: Any, weights: Sequence[Any]) -> None:
+    """Set all weights of a layer or model, and what a normalization of inputs has computed from its own."""
+    layer.set_weights(weights)
+    for inside in layer._flatten_layers():
+        if isinstance(inside, layers.Normalization):
+            inside.finalize_state()
 
 
 def copied(model: Any, changed: Callable[[Any], dict[str, Any]] | None = None) -> Any:
@@ -178,5 +194,5 @@ def copied(model: Any, changed: Callable[[Any], dict[str, Any]] | None = None) -
 
     made = keras.models.clone_model(model, clone_function=clone, call_function=lambda layer, *a, **k: layer(*a, **k))
     if changed is None:
-        made.set_weights(model.get_weights())
+        give_weights(made, model.get_weights())
     return made

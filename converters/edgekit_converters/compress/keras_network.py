@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
-from edgekit_converters.compress.channels import note_kept, saliency
+from edgekit_converters.compress.channels import losing, note_kept, saliency
 from edgekit_converters.compress.choice import Measure, choose
 from edgekit_converters.compress.keras_channels import Channels, layer_macs
 from edgekit_converters.compress.keras_distillation import Distance
@@ -32,7 +32,8 @@ from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.keras import KerasSource
 
 tf = import_tensorflow()
-_SAME = 1e-4
+_SAME = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
+"""Dtype that a layer computes in -> what may lie between answers of one network, called in two ways."""
 
 
 class KerasNetwork(Network):
@@ -103,7 +104,7 @@ class KerasNetwork(Network):
         chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
         note_kept(sets, chosen, kept=self._kept, read=self._read)
         self.model, self._traced = channels.removed(chosen), {}
-        lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
+        lost = losing(sets, chosen)
         self._refitted |= lost
         names = [name for name in self._order if name in lost]
         repair(self.model, self._whole, names, lambda: self._batches(samples), kept=self._kept, read=self._read)
@@ -229,7 +230,7 @@ def _plain(tensors: Any) -> Any:
 
 
 def _examples(source: KerasSource) -> list[Array]:
-    """A batch of 2 where the batch is open, to find dependencies on: floats 0..1, integers 0, masks 1."""
+    """A batch of 2 where the batch is open, to find dependencies on: floats 0..1, bytes of photos, else 0, masks 1."""
     random, made = np.random.default_rng(0), []
     for tensor in source.inputs:
         batch, *rest = tensor.shape
@@ -244,6 +245,8 @@ def _examples(source: KerasSource) -> list[Array]:
         values = np.ones(shape) if "mask" in tensor.name or tensor.dtype == "bool" else np.zeros(shape)
         if "float" in tensor.dtype:
             values = random.random(shape)
+        elif tensor.layout is not None:
+            values = np.floor(random.uniform(0, 256, shape))
         made.append(values.astype(tensor.dtype))
     return made
 
@@ -258,11 +261,12 @@ def _flat(source: KerasSource, examples: list[Array]) -> Any:
             expected="layers that get_config() and from_config() can copy",
         ) from error
     feeds = {tensor.name: array for tensor, array in zip(source.inputs, examples, strict=True)}
+    same = max(_SAME[layer.compute_dtype] for layer in model.layers if layer.compute_dtype in _SAME)
     wanted = source.run(feeds)
     found = keras.tree.flatten(model(_plain(map(tf.convert_to_tensor, examples))))
     for own, tensor in zip(found, source.outputs, strict=True):
         target = np.asarray(wanted[tensor.name], np.float64)
-        if np.linalg.norm(np.asarray(own, np.float64) - target) > _SAME * (np.linalg.norm(target) or 1.0):
+        if np.linalg.norm(np.asarray(own, np.float64) - target) > same * (np.linalg.norm(target) or 1.0):
             raise ModelRefused(
                 f"a copy of the layers of {source.name} answers otherwise",
                 expected="a graph of layers without state or randomness of its own",

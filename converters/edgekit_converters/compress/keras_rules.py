@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.compress.keras_graph import CONVOLUTIONS, DEPTHWISE, TRANSPOSED, keras, layers, linear
-from edgekit_converters.compress.units import Ids, Units
+from edgekit_converters.compress.ties import Ids, Ties
 
 _POOLING = tuple(getattr(layers, f"{kind}Pooling{axes}D") for kind in ("Average", "Max") for axes in (1, 2, 3))
 _GLOBAL = tuple(getattr(layers, f"Global{kind}Pooling{axes}D") for kind in ("Average", "Max") for axes in (1, 2, 3))
@@ -67,7 +67,7 @@ class Sides:
     """The channels on both sides of the layers with weights.
 
     Attributes:
-        units: Which channels are the same.
+        ties: Which channels are the same.
         ins: Layer -> channels that it takes.
         outs: Layer -> channels that it makes; those of a depthwise or normalizing layer are channels that it takes.
         layers: The layers with weights that mix or make channels or go along with them, by name.
@@ -75,7 +75,7 @@ class Sides:
     """
 
     def __init__(self) -> None:
-        self.units = Units()
+        self.ties = Ties()
         self.ins: dict[str, Ids] = {}
         self.outs: dict[str, Ids] = {}
         self.layers: dict[str, Any] = {}
@@ -100,13 +100,13 @@ class Sides:
             if ids is not None and len(ids) == answer.shape[-1]:
                 return Traced(answer, ids)
         for item in taken:
-            self.units.fix(item.ids, operation.name)
+            self.ties.fix(item.ids, operation.name)
         return keras.tree.map_structure(lambda tensor: self.fixed(tensor, operation.name), answer)
 
     def fixed(self, tensor: Any, reason: str) -> Traced:
         """A tensor whose channels must stay."""
-        ids = self.units.fresh(int(tensor.shape[-1]) if len(tensor.shape) else 1)
-        self.units.fix(ids, reason)
+        ids = self.ties.fresh(int(tensor.shape[-1]) if len(tensor.shape) else 1)
+        self.ties.fix(ids, reason)
         return Traced(tensor, ids)
 
     def _of_known(self, operation: Any, taken: list[Traced], given: tuple[int, ...]) -> Ids | None:
@@ -116,7 +116,7 @@ class Sides:
         for kinds, names, rule in self._rules:
             if type(operation) in kinds or _named(operation, names):
                 return rule(operation, taken, given)
-        return first.ids if _one_by_one(operation, first) else None
+        return first.ids if len(taken) == 1 and _one_by_one(operation, first) else None
 
     @property
     def _rules(self) -> tuple[tuple[Kinds, frozenset[str], Rule], ...]:
@@ -134,11 +134,13 @@ class Sides:
             return None
         self._takes(layer, taken[0].ids)
         if layer.name not in self.outs:
-            self.outs[layer.name] = self.units.fresh(layer.units if type(layer) is layers.Dense else layer.filters)
+            self.outs[layer.name] = self.ties.fresh(layer.units if type(layer) is layers.Dense else layer.filters)
         return self.outs[layer.name]
 
     def _along(self, layer: Any, taken: list[Traced], _: tuple[int, ...]) -> Ids | None:
-        (first,) = taken
+        first, *masks = taken
+        if masks:
+            return None
         given = first.ids
         if type(layer) is layers.BatchNormalization and layer.axis not in (-1, len(first.shape) - 1):
             return None
@@ -154,13 +156,13 @@ class Sides:
         self.layers[layer.name] = layer
         before = self.ins.setdefault(layer.name, ids)
         if before is not ids:
-            self.units.tie(before, ids)
+            self.ties.tie(before, ids)
 
     def _joined(self, operation: Any, taken: list[Traced], _: tuple[int, ...]) -> Ids:
         if operation.axis in (-1, len(taken[0].shape) - 1):
             return np.concatenate([item.ids for item in taken])
         for item in taken[1:]:
-            self.units.tie(taken[0].ids, item.ids)
+            self.ties.tie(taken[0].ids, item.ids)
         return taken[0].ids
 
     def _merged(self, _: Any, taken: list[Traced], __: tuple[int, ...]) -> Ids | None:
@@ -169,9 +171,9 @@ class Sides:
         widest = max((item.ids for item in taken), key=len)
         for item in taken:
             if len(item.ids) == len(widest):
-                self.units.tie(widest, item.ids)
+                self.ties.tie(widest, item.ids)
             else:
-                self.units.fix(item.ids, "")  # one channel that is laid over all of them
+                self.ties.fix(item.ids, "")  # one channel that is laid over all of them
         return widest
 
     def _reshaped(self, operation: Any, taken: list[Traced], given: tuple[int, ...]) -> Ids | None:
@@ -180,7 +182,7 @@ class Sides:
         for start in range(1, len(shape)):
             if prod(shape[start:]) == given[-1]:
                 found = np.tile(taken[0].ids, prod(shape[start:-1]))
-                self.reshapes[operation.name] = found
+                self.ties.tie(self.reshapes.setdefault(operation.name, found), found)
                 return found
         return None
 

@@ -24,23 +24,23 @@ class _Effects:
         self._effects: list[Array] = []
         self._gradients: list[Array] = []
 
-    def see(self, calls: Sequence[tuple[Any, Any]]) -> None:
-        """Add a batch: what the layer takes, and its gradient, at each call."""
+    def see(self, calls: Sequence[tuple[Any, Any]], inputs: int) -> None:
+        """Add a batch of some inputs: what the layer takes, and its gradient, at each call."""
         for taken, _ in calls:
             rows = tf.reshape(taken, (-1, taken.shape[-1]))
             self._count += len(rows)
             self._total = self._total + tf.reduce_sum(rows, 0).numpy()
-        self._effects.append(np.sum([_by_input(taken * gradient) for taken, gradient in calls], axis=0))
-        self._gradients.append(np.sum([_by_input(gradient) for _, gradient in calls], axis=0))
+        self._effects.append(np.sum([_by_input(taken * gradient, inputs) for taken, gradient in calls], axis=0))
+        self._gradients.append(np.sum([_by_input(gradient, inputs) for _, gradient in calls], axis=0))
 
     def result(self) -> Array:
         mean = self._total / self._count
         return np.asarray(np.concatenate(self._effects) - mean * np.concatenate(self._gradients))
 
 
-def _by_input(tensor: Any) -> Array:
-    """``[inputs, channels]``: the sum over the positions of each input."""
-    return np.asarray(tf.reduce_sum(tf.reshape(tensor, (tensor.shape[0], -1, tensor.shape[-1])), 1))
+def _by_input(tensor: Any, inputs: int) -> Array:
+    """``[inputs, channels]``: the sum over the positions of each input, wherever the layer has them among its axes."""
+    return np.asarray(tf.reduce_sum(tf.reshape(tensor, (inputs, -1, tensor.shape[-1])), 1))
 
 
 def gather(model: Any, names: Iterable[str], batches: Iterable[Tensors], *, seed: int = 0) -> dict[str, Array]:
@@ -62,7 +62,7 @@ def gather(model: Any, names: Iterable[str], batches: Iterable[Tensors], *, seed
     for tensors in batches:
         calls = _felt(model, set(sums), tensors, random)
         for name, effects in sums.items():
-            effects.see(calls[name])
+            effects.see(calls[name], len(tensors[0]))
     return {name: effects.result() for name, effects in sums.items()}
 
 

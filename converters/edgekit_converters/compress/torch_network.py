@@ -15,7 +15,7 @@ from torch import nn
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
-from edgekit_converters.compress.channels import note_kept, saliency
+from edgekit_converters.compress.channels import losing, note_kept, saliency
 from edgekit_converters.compress.choice import Measure, choose
 from edgekit_converters.compress.learning import CLIP, STATISTICS_BATCH, STATISTICS_SAMPLES, schedule
 from edgekit_converters.compress.network import BATCH, Network, Progress
@@ -106,7 +106,7 @@ class TorchNetwork(Network):
         chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
         note_kept(sets, chosen, kept=self._kept, read=self._read)
         channels.remove(chosen)
-        lost = {use.layer for item in sets if item.root in chosen for use in item.readers}
+        lost = losing(sets, chosen)
         self._refitted |= lost
         layers = [name for name in self._order if name in lost]
         repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)

@@ -244,3 +244,39 @@ def test_macs_are_counted_as_papers_do() -> None:
     assert sum(part.macs for part in parts.values()) == sum(macs.values())
     joining = [(part.macs, set(part.sides)) for name, part in parts.items() if name.startswith("join ")]
     assert joining == [(12 * 16 * 256, {"stem", "join"}), (12 * 8 * 256, {"side", "join"})]
+
+
+def test_a_reshape_that_is_used_twice_gives_both_the_same_channels() -> None:
+    def build(keras: Any) -> Built:
+        layers = keras.layers
+        photo, shape = keras.Input((4, 4, 3)), keras.layers.Reshape((16, 8))
+        rows = [shape(layers.Conv2D(8, 1, name=name)(photo)) for name in ("one", "other")]
+        return photo, layers.Dense(3, name="first")(rows[0]) + layers.Dense(3, name="second")(rows[1])
+
+    (item,) = channels_of(build).sound(2)[0]
+    assert names(item) == ("first", "one", "other", "second")
+
+
+def test_an_explicit_mask_makes_a_layer_one_that_is_not_known() -> None:
+    def build(keras: Any) -> Built:
+        layers, sound = keras.layers, keras.Input((8, 4))
+        mask = layers.Dense(8, name="mask")(layers.GlobalMaxPooling1D()(sound)) > 0.0
+        pooled = layers.GlobalAveragePooling1D(name="mean")(layers.Conv1D(8, 1, name="wide")(sound), mask=mask)
+        x = layers.BatchNormalization(name="norm")(layers.Conv1D(8, 1, name="deep")(sound), mask=mask)
+        return sound, layers.Dense(3)(pooled) + layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+
+    channels = channels_of(build)
+    assert list(channels.sets()) == []
+    fixed = channels.fixed()
+    assert (fixed["wide"], fixed["deep"]) == ("mean", "norm")
+
+
+def test_a_bias_that_is_added_for_a_refit_starts_at_zero() -> None:
+    def build(keras: Any) -> Built:
+        row = keras.Input((6,))
+        x = keras.layers.Dense(16, activation="tanh", name="first")(row)
+        return row, keras.layers.Dense(3, use_bias=False, bias_initializer="ones", name="last")(x)
+
+    sets, left_alone = channels_of(build).sound(2)
+    assert [item.root for item in sets] == ["first"]
+    assert left_alone == []

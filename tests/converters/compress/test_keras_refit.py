@@ -176,3 +176,28 @@ def test_the_distance_is_the_one_of_pytorch() -> None:
         wanted = theirs(torches[1], same, same, {"model.0": torch.from_numpy(kept)})
     assert float(own) > 0.1
     assert np.isclose(float(own), float(wanted), rtol=1e-4)
+
+
+def test_a_layer_on_places_in_a_row_is_not_compared_with_the_row_of_a_larger_photo() -> None:
+    from edgekit_converters.compress.keras_distillation import Distance
+    from edgekit_converters.compress.keras_graph import flat
+
+    keras, layers = import_keras(), import_keras().layers
+    row = [layers.Reshape((-1, 5)), layers.Dense(6, name="inside"), layers.GlobalAveragePooling1D()]
+    row += [layers.Dense(3, name="last")]
+    made = []
+    for side in (8, 4):
+        answer = photo = keras.Input((side, side, 3))
+        for layer in (layers.Conv2D(5, 1, name="grid"), *row):
+            answer = layer(answer)
+        made.append(flat(keras.Model(photo, answer), ["last"]))
+    photos = [[keras.ops.convert_to_tensor(BATCHES[0][0][:8, :side, :side])] for side in (8, 4)]
+    kept = {"grid": np.arange(5), "inside": np.arange(6)}
+
+    def distance(*names: str) -> float:
+        return float(Distance(made[0], names, kept, None)(made[1], photos[1], photos[0]))
+
+    assert distance("inside") == distance()
+    assert distance("grid", "inside") == distance("grid") > distance()
+    same = float(Distance(made[0], ["inside"], kept, None)(made[0], photos[0], photos[0]))
+    assert same == 0.0

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgekit_converters.compress.channels import saliency
 from edgekit_converters.compress.torch_channels import Channels
+from edgekit_converters.compress.torch_distillation import Distance
 from edgekit_converters.compress.torch_repair import repair, taps
 from edgekit_converters.compress.torch_statistics import gather
 from edgekit_converters.sources._torch_graph import Exportable
@@ -139,3 +140,28 @@ def test_least_squares_aims_at_the_outputs_that_are_left() -> None:
         wanted = original(BATCHES[0][0])[0].reshape(32, 4, 64)[:, [1, 3]]
         given = model(BATCHES[0][0])[0].reshape(32, 2, 64)
     assert float((given - wanted).norm() / wanted.norm()) < 0.05
+
+
+class Rows(nn.Module):  # type: ignore[misc]
+    """A dense layer on the places of a photo, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.inside, self.last = nn.Conv2d(3, 5, 1), nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.last(self.inside(self.grid(x).flatten(2).transpose(1, 2)).mean(1))
+        return answer
+
+
+def test_a_layer_on_places_in_a_row_is_not_compared_with_the_row_of_a_larger_photo() -> None:
+    torch.manual_seed(0)
+    model = Exportable(Rows(), [""]).eval()
+    photo, kept = BATCHES[0][0][:8], {"model.grid": torch.arange(5), "model.inside": torch.arange(6)}
+
+    def distance(*names: str) -> float:
+        return float(Distance(model, names, None)(model, (photo[..., ::2, ::2],), (photo,), kept))
+
+    with torch.no_grad():
+        assert distance("model.inside") == distance()
+        assert distance("model.grid", "model.inside") == distance("model.grid") > distance()

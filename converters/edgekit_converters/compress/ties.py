@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 
 
-class Units:
+class Ties:
     """Disjoint sets of channels (union-find); some of them are fixed and must stay, each for a reason."""
 
     def __init__(self) -> None:
