@@ -42,10 +42,13 @@ class Distance:
         wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = tf.zeros(())
-        for name, feature in features.items():
-            part = _on_grid(tf.gather(wanted_features[name], self._kept[name], axis=-1), feature)
-            if part is not None:
-                loss += FEATURES / len(features) * _relative(feature, part)
+        pairs = [
+            (feature, _on_grid(tf.gather(wanted_features[name], self._kept[name], axis=-1), feature))
+            for name, feature in features.items()
+        ]
+        compared = [(feature, part) for feature, part in pairs if part is not None]
+        for feature, part in compared:
+            loss += FEATURES / len(compared) * _relative(feature, part)
         for place, (answer, target) in enumerate(zip(given, map(tf.stop_gradient, wanted), strict=True)):
             if answer.dtype.is_floating:
                 loss += ANSWERS * _relative(answer, target)

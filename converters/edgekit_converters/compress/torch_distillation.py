@@ -45,11 +45,14 @@ class Distance:
             wanted, wanted_features = self._run(self._original, wanted_of)
         given, features = self._run(model, tensors)
         loss = torch.zeros(())
-        for name, feature in features.items():
-            axis = -1 if isinstance(model.get_submodule(name), nn.Linear) else 1
-            part = _on_grid(wanted_features[name].index_select(axis, kept[name]), feature, axis)
-            if part is not None:
-                loss = loss + FEATURES / len(features) * _relative(feature, part)
+        axes = {name: -1 if isinstance(model.get_submodule(name), nn.Linear) else 1 for name in features}
+        pairs = [
+            (features[name], _on_grid(wanted_features[name].index_select(axis, kept[name]), features[name], axis))
+            for name, axis in axes.items()
+        ]
+        compared = [(feature, part) for feature, part in pairs if part is not None]
+        for feature, part in compared:
+            loss = loss + FEATURES / len(compared) * _relative(feature, part)
         for place, (answer, target) in enumerate(zip(given, wanted, strict=True)):
             if answer.is_floating_point():
                 loss = loss + ANSWERS * _relative(answer, target)
