@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import Bundle
+from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import EdgeKitError
 from edgekit_converters.benching import NotMeasured, bench
 from edgekit_converters.input_size import Size
@@ -115,7 +115,7 @@ class Planner:
         if self._measuring:
             measured = sum(variant.measured for variant in self._rows.values())
             return f"{measured} of {len(self._rows)} variants so far are measured and kept in {self._folder}"
-        made = len(self._made)
+        made = len(list((self._folder / PIECES).glob(f"*.bundle/{MANIFEST}")))
         if not made:
             return "nothing is made yet"
         return f"{made} artifact{'s' * (made != 1)} made so far and kept in {self._folder}"
