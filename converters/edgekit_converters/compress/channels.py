@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,23 @@ def _shares(layer: str, reads: bool, count: int, sets: Sequence[ChannelSet]) -> 
     shares = {root: len(use.indices) / count for root, use in uses}
     rest = 1 - sum(shares.values())
     return shares if shares and rest < 1e-9 else {**shares, "": rest}
+
+
+def sound(
+    sets: Iterable[ChannelSet], answers_alike: Callable[[Sequence[ChannelSet]], bool], round_to: int
+) -> tuple[list[ChannelSet], list[str]]:
+    """The sets whose removal answers as if their channels were silent, and the roots of the others.
+
+    Args:
+        sets: All sets; those too small to give channels away are in neither answer.
+        answers_alike: Whether the network answers alike with channels of some sets removed and silenced.
+        round_to: Sizes of sets become multiples of this.
+    """
+    large = [item for item in sets if item.size > round_to]
+    if answers_alike(large):
+        return large, []
+    good = [item for item in large if answers_alike([item])]
+    return good, [item.root for item in large if item not in good]
 
 
 def note_kept(

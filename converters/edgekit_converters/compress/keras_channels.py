@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.engine import Array
-from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of
+from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of, sound
 from edgekit_converters.compress.choice import Part
 from edgekit_converters.compress.keras_graph import (
     CONVOLUTIONS,
@@ -135,11 +135,7 @@ class Channels:
 
     def sound(self, round_to: int) -> tuple[list[ChannelSet], list[str]]:
         """The sets whose removal answers as if their channels were silent, and the roots of the others."""
-        sets = [item for item in self.sets() if item.size > round_to]
-        if self._answers_alike(sets, round_to):
-            return sets, []
-        good = [item for item in sets if self._answers_alike([item], round_to)]
-        return good, [item.root for item in sets if item not in good]
+        return sound(self.sets(), lambda sets: self._answers_alike(sets, round_to), round_to)
 
     def _answers_alike(self, sets: Sequence[ChannelSet], count: int) -> bool:
         try:

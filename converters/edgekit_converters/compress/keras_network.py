@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,14 @@ import numpy as np
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
-from edgekit_converters.compress.channels import losing, note_kept, saliency
-from edgekit_converters.compress.choice import Measure, choose
 from edgekit_converters.compress.keras_channels import Channels, layer_macs
 from edgekit_converters.compress.keras_distillation import Distance
 from edgekit_converters.compress.keras_graph import copied, flat, is_graph, keras
 from edgekit_converters.compress.keras_repair import repair
 from edgekit_converters.compress.keras_statistics import Tensors, gather
-from edgekit_converters.compress.learning import CLIP, STATISTICS_BATCH, STATISTICS_SAMPLES, schedule
-from edgekit_converters.compress.network import BATCH, Network, Progress
+from edgekit_converters.compress.layered import LayeredNetwork
+from edgekit_converters.compress.learning import CLIP, schedule
+from edgekit_converters.compress.network import Network, Progress
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.compress.training import Tune
 from edgekit_converters.input_size import Size
@@ -36,7 +35,7 @@ _SAME = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 """Dtype that a layer computes in -> what may lie between answers of one network, called in two ways."""
 
 
-class KerasNetwork(Network):
+class KerasNetwork(LayeredNetwork):
     """A Keras model on its way down.
 
     Args:
@@ -62,7 +61,7 @@ class KerasNetwork(Network):
         self._original = self._whole if original is None else _flat(original, _examples(original))
         self.model = copied(self._whole)
         self._order = list(layer_macs(self.model, self._examples))
-        channels = Channels(self.model, self._examples)
+        channels = self._channels()
         self._read, self._kept = channels.places()
         self._refitted: set[str] = set()
         self.notes = ()
@@ -92,37 +91,17 @@ class KerasNetwork(Network):
         """See :class:`Network`."""
         return int(self.model.count_params())
 
-    def prune(self, samples: Samples, *, measure: Measure, target: float) -> dict[str, int]:
-        """See :class:`Network`."""
-        channels = Channels(self.model, self._examples)
-        sets = [item for item in channels.sets() if item.root in self._roots]
-        readers = sorted({use.layer for item in sets for use in item.readers})
-        seen = gather(self.model, readers, self._batches(samples))
-        parts = channels.parts(sets)
-        rest = getattr(self, measure) - sum(getattr(part, measure) for part in parts.values())
-        scores = saliency(sets, seen)
-        chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
-        note_kept(sets, chosen, kept=self._kept, read=self._read)
+    def _channels(self) -> Channels:
+        return Channels(self.model, self._examples)
+
+    def _effects(self, readers: Sequence[str], batches: Iterator[Tensors]) -> Mapping[str, Any]:
+        return gather(self.model, readers, batches)
+
+    def _remove(self, channels: Channels, chosen: Mapping[str, Sequence[int]]) -> None:
         self.model, self._traced = channels.removed(chosen), {}
-        lost = losing(sets, chosen)
-        self._refitted |= lost
-        names = [name for name in self._order if name in lost]
-        repair(self.model, self._whole, names, lambda: self._batches(samples), kept=self._kept, read=self._read)
-        return {root: len(places) for root, places in chosen.items()}
 
-    def _batches(self, samples: Samples) -> Iterator[Tensors]:
-        """Some of the samples as tensors; a model with a fixed batch sees them one by one."""
-        left = STATISTICS_SAMPLES
-        for feeds in samples.batches(STATISTICS_BATCH if self._open_batch else 1):
-            tensors = self._tensors(feeds)
-            yield tensors
-            left -= len(tensors[0])
-            if left <= 0:
-                return
-
-    @property
-    def _batch(self) -> int:
-        return BATCH if self._open_batch else 1
+    def _repair(self, layers: Sequence[str], samples: Samples) -> None:
+        repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
 
     def _tensors(self, feeds: Feeds, of: KerasSource | None = None) -> list[Any]:
         return [tf.convert_to_tensor(array) for array in ordered_feeds((of or self._source).inputs, feeds)]
@@ -161,19 +140,13 @@ class KerasNetwork(Network):
         gradients = tape.gradient(total, weights)
         return [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
-    def distance(self, samples: Samples) -> float:
-        """See :class:`Network`."""
+    def _batch_distance(self, feeds: Feeds, originals: Feeds) -> float:
         if "distance" not in self._traced:
             measure, model = Distance(self._original, (), {}, self._decides), self.model
             self._traced["distance"] = tf.function(
                 lambda tensors, wanted_of: measure(model, tensors, wanted_of), reduce_retracing=True
             )
-        total, count = 0.0, 0
-        for feeds, originals in samples.pairs(self._batch):
-            tensors, wanted_of = self._tensors(feeds), self._tensors(originals, self._original_source)
-            total += float(self._traced["distance"](tensors, wanted_of)) * len(tensors[0])
-            count += len(tensors[0])
-        return total / count
+        return float(self._traced["distance"](self._tensors(feeds), self._tensors(originals, self._original_source)))
 
     def copy(self) -> Network:
         """See :class:`Network`."""

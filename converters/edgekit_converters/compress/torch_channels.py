@@ -16,7 +16,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of
+from edgekit_converters.compress.channels import ChannelSet, Cost, Use, parts_of, sound
 from edgekit_converters.compress.choice import Part
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -63,11 +63,7 @@ class Channels:
 
     def sound(self, round_to: int) -> tuple[list[ChannelSet], list[str]]:
         """The sets whose removal answers as if their channels were silent, and the roots of the others."""
-        sets = [item for item in self.sets() if item.size > round_to]
-        if self._answers_alike(sets, round_to):
-            return sets, []
-        good = [item for item in sets if self._answers_alike([item], round_to)]
-        return good, [item.root for item in sets if item not in good]
+        return sound(self.sets(), lambda sets: self._answers_alike(sets, round_to), round_to)
 
     def _answers_alike(self, sets: Sequence[ChannelSet], count: int) -> bool:
         silenced, removed = copy.deepcopy(self.model), copy.deepcopy(self.model)

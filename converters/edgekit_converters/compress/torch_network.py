@@ -6,7 +6,7 @@ import copy
 import inspect
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +15,9 @@ from torch import nn
 
 from edgekit.engine import Array, Feeds
 from edgekit.errors import ModelRefused
-from edgekit_converters.compress.channels import losing, note_kept, saliency
-from edgekit_converters.compress.choice import Measure, choose
-from edgekit_converters.compress.learning import CLIP, STATISTICS_BATCH, STATISTICS_SAMPLES, schedule
-from edgekit_converters.compress.network import BATCH, Network, Progress
+from edgekit_converters.compress.layered import LayeredNetwork
+from edgekit_converters.compress.learning import CLIP, schedule
+from edgekit_converters.compress.network import Network, Progress
 from edgekit_converters.compress.samples import Samples
 from edgekit_converters.compress.torch_channels import Channels, layer_macs
 from edgekit_converters.compress.torch_distillation import Distance, Tensors
@@ -32,7 +31,7 @@ from edgekit_converters.sources._tensors import ordered_feeds, to_answer
 from edgekit_converters.sources.pytorch import PyTorchSource
 
 
-class TorchNetwork(Network):
+class TorchNetwork(LayeredNetwork):
     """A module on its way down.
 
     Args:
@@ -73,7 +72,7 @@ class TorchNetwork(Network):
         self._decides = names.index(decides) if decides in names else None
 
     def _sound_roots(self) -> frozenset[str]:
-        sets, others = Channels(self.model, self._examples).sound(self._round_to)
+        sets, others = self._channels().sound(self._round_to)
         if not sets:
             raise ModelRefused(
                 f"{self._source.name} has no channels that can be removed",
@@ -94,34 +93,17 @@ class TorchNetwork(Network):
         """See :class:`Network`."""
         return sum(weight.numel() for weight in self.model.parameters())
 
-    def prune(self, samples: Samples, *, measure: Measure, target: float) -> dict[str, int]:
-        """See :class:`Network`."""
-        channels = Channels(self.model, self._examples)
-        sets = [item for item in channels.sets() if item.root in self._roots]
-        readers = sorted({use.layer for item in sets for use in item.readers})
-        seen = gather(self.model, readers, self._batches(samples))
-        parts = channels.parts(sets)
-        rest = getattr(self, measure) - sum(getattr(part, measure) for part in parts.values())
-        scores = saliency(sets, seen)
-        chosen = choose(scores, parts, measure=measure, target=target - rest, round_to=self._round_to)
-        note_kept(sets, chosen, kept=self._kept, read=self._read)
-        channels.remove(chosen)
-        lost = losing(sets, chosen)
-        self._refitted |= lost
-        layers = [name for name in self._order if name in lost]
-        repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
-        return {root: len(places) for root, places in chosen.items()}
+    def _channels(self) -> Channels:
+        return Channels(self.model, self._examples)
 
-    def _batches(self, samples: Samples) -> Iterator[Tensors]:
-        """Some of the samples as tensors; a model with a fixed batch sees them one by one."""
-        size = STATISTICS_BATCH if self._open_batch else 1
-        left = STATISTICS_SAMPLES
-        for feeds in samples.batches(size):
-            tensors = self._tensors(feeds)
-            yield tensors
-            left -= len(tensors[0])
-            if left <= 0:
-                return
+    def _effects(self, readers: Sequence[str], batches: Iterator[Tensors]) -> Mapping[str, torch.Tensor]:
+        return gather(self.model, readers, batches)
+
+    def _remove(self, channels: Channels, chosen: Mapping[str, Sequence[int]]) -> None:
+        channels.remove(chosen)
+
+    def _repair(self, layers: Sequence[str], samples: Samples) -> None:
+        repair(self.model, self._whole, layers, lambda: self._batches(samples), kept=self._kept, read=self._read)
 
     def _tensors(self, feeds: Feeds, of: PyTorchSource | None = None) -> Tensors:
         tensors = [torch.from_numpy(array) for array in ordered_feeds((of or self._source).inputs, feeds)]
@@ -136,7 +118,7 @@ class TorchNetwork(Network):
         for weight in weights:
             weight.requires_grad_(True)
         optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
-        batches = samples.endless(BATCH if self._open_batch else 1, seed)
+        batches = samples.endless(self._batch, seed)
         for step in itertools.count(1):
             done = progress(step)
             for group in optimizer.param_groups:
@@ -152,16 +134,10 @@ class TorchNetwork(Network):
             if done >= 1.0:
                 return
 
-    def distance(self, samples: Samples) -> float:
-        """See :class:`Network`."""
-        measure, total, count = Distance(self._original, (), self._decides), 0.0, 0
+    def _batch_distance(self, feeds: Feeds, originals: Feeds) -> float:
+        measure = Distance(self._original, (), self._decides)
         with torch.no_grad():
-            for feeds, originals in samples.pairs(BATCH if self._open_batch else 1):
-                tensors = self._tensors(feeds)
-                wanted = self._tensors(originals, self._original_source)
-                total += float(measure(self.model, tensors, wanted, {})) * len(tensors[0])
-                count += len(tensors[0])
-        return total / count
+            return float(measure(self.model, self._tensors(feeds), self._tensors(originals, self._original_source), {}))
 
     def copy(self) -> Network:
         """See :class:`Network`."""
