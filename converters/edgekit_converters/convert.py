@@ -26,7 +26,7 @@ from edgekit.spec import Spec
 from edgekit.tasks import Task, task_for
 from edgekit_converters.compare.mismatch import note_mismatch
 from edgekit_converters.compare.subject import BoundFile
-from edgekit_converters.input_size import fitted, own_size, photo_size
+from edgekit_converters.input_size import fitted, own_size, photo_size, sides
 from edgekit_converters.inspection.inspector import resources_of
 from edgekit_converters.judge import CalibrationJudge
 from edgekit_converters.measure import Measurement, measure, slower_than
@@ -199,22 +199,19 @@ class Conversion:
         """What the user said, for photos of the source's size, completed."""
         request, own, meant = self.request, photo_size(self.source.inputs), self.photos_for
         if request.spec is not None and meant is not None and own is not None:
-            self.stages.note(f"photos of {_sides(own)} for a network made for {_sides(meant)}: resized in proportion")
-        written = written_spec(self.said, self.source, request.labels, request.tokenizer, self.folder)
-        spec = option_files(written, request.folder, self.folder)
-        self.task: Task = task_for(spec, self.folder)
-        return spec
+            self.stages.note(f"photos of {sides(own)} for a network made for {sides(meant)}: resized in proportion")
+        self.task: Task = task_of(self.said, self.source, request, self.folder)
+        return self.task.spec
 
     def _answered_at_the_size_of(self, judge: Source) -> Prepared:
         """The source's inputs with the answers of an original that gets the photos at its own size."""
         request, folder = self.request, self.scratch / "original"
         folder.mkdir()
-        written = written_spec(fitted(request.spec, judge), judge, request.labels, request.tokenizer, folder)
-        task = task_for(option_files(written, request.folder, folder), folder)
+        task = task_of(fitted(request.spec, judge), judge, request, folder)
         if own_size(task.spec) is None:
             own = photo_size(self.source.inputs) or (0, 0)
             raise UsageError(
-                f"--original for pictures of {_sides(self.photos_for or own)}, the model for {_sides(own)}",
+                f"--original for pictures of {sides(self.photos_for or own)}, the model for {sides(own)}",
                 expected="the same size: only what a classifier answers means the same at another",
             )
         self.stages.note(f"artifacts are judged against {judge.name}, the original of {self.source.name}")
@@ -370,8 +367,20 @@ class Conversion:
         )
 
 
-def _sides(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def task_of(said: Spec | None, source: Source, request: Request, folder: Path) -> Task:
+    """The task of a source, its spec completed; the files that it names are written into a folder.
+
+    Args:
+        said: What the user said, for photos of the source's size.
+        source: The open model.
+        request: Labels, tokenizer, and the folder of the files that options name.
+        folder: Where the files go.
+
+    Raises:
+        EdgeKitError: As `written_spec` and `option_files`.
+    """
+    written = written_spec(said, source, request.labels, request.tokenizer, folder)
+    return task_for(option_files(written, request.folder, folder), folder)
 
 
 def option_files(spec: Spec, folder: Path, bundle: Path) -> Spec:

@@ -16,13 +16,18 @@ Size = tuple[int, int]
 _SMALLEST_STEP, _LARGEST_STEP, _STEPS, _SMALLEST_SIDE = 4, 32, 8, 8
 
 
+def sides(size: Size) -> str:
+    """A size in words: ``160x120``."""
+    return f"{size[0]}x{size[1]}"
+
+
 def parse_sides(word: str) -> Size:
     """Height and width of ``160`` or ``160x120``. Raises UsageError."""
     height, separator, width = word.partition("x")
-    sides = (height, width if separator else height)
-    if not all(side.isdecimal() and int(side) > 0 for side in sides):
+    words = (height, width if separator else height)
+    if not all(side.isdecimal() and int(side) > 0 for side in words):
         raise UsageError(f"--resolution {word}", expected="a side in pixels, e.g. 160, or HEIGHTxWIDTH")
-    return int(sides[0]), int(sides[1])
+    return int(words[0]), int(words[1])
 
 
 def sides_below(own: Size) -> tuple[Size, ...]:
@@ -128,7 +133,7 @@ def open_at(request: Request, original: Source, size: Size) -> Source:
 
 
 def _fixed(size: Size, reason: str) -> ModelRefused:
-    return ModelRefused(f"not made: the model takes no {size[0]}x{size[1]} photos: {reason}")
+    return ModelRefused(f"not made: the model takes no {sides(size)} photos: {reason}")
 
 
 def with_size(tensor: TensorSpec, size: Size) -> TensorSpec:

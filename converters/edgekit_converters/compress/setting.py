@@ -8,17 +8,16 @@ from pathlib import Path
 
 from edgekit.errors import DataRefused, EdgeKitError, UsageError
 from edgekit.spec import Spec
-from edgekit.tasks import Task, task_for
+from edgekit.tasks import Task
 from edgekit_converters.compress.network import Network
 from edgekit_converters.compress.networks import network_of
 from edgekit_converters.compress.request import CompressRequest
 from edgekit_converters.compress.samples import Samples
-from edgekit_converters.convert import option_files
-from edgekit_converters.input_size import Size, fitted, open_at, own_size, sides_below
+from edgekit_converters.convert import task_of
+from edgekit_converters.input_size import Size, fitted, open_at, own_size, sides, sides_below
 from edgekit_converters.prepare import HELD_OUT_EVERY, Prepared, answered_as, datasets, encode, prepare
 from edgekit_converters.progress import Silent, Stages
 from edgekit_converters.sources import Source
-from edgekit_converters.specs import written_spec
 from edgekit_converters.store import SampleStore
 
 _SIZES_ABOVE = 2
@@ -53,7 +52,7 @@ class Setting:
     @property
     def shown(self) -> str:
         """The size in words."""
-        return "as they are" if self.size is None else f"of {self.size[0]}x{self.size[1]}"
+        return "as they are" if self.size is None else f"of {sides(self.size)}"
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ class Settings:
         folder.mkdir()
         conversion = request.conversion
         self._said = fitted(conversion.spec, source, source.original_size)
-        spec = written_spec(self._said, source, conversion.labels, conversion.tokenizer, folder)
-        self.task: Task = task_for(option_files(spec, conversion.folder, folder), folder)
+        self.task: Task = task_of(self._said, source, conversion, folder)
         self.own_size = own_size(self.task.spec)
         self._refuse_sizes()
         with stages.stage("find the channels"):
@@ -153,14 +151,13 @@ class Settings:
 
     def _opened(self, size: Size) -> Setting:
         assert self.own_size is not None  # noqa: S101  sizes are varied only where there is one
-        conversion, shown = self._request.conversion, f"{size[0]}x{size[1]}"
+        conversion, shown = self._request.conversion, sides(size)
         with self._stages.stage(f"read the data for {shown}"):
             source = open_at(conversion, self._source, size)
             folder = self._scratch / shown
             folder.mkdir()
             said = fitted(self._said, source, self.own_size)
-            spec = written_spec(said, source, conversion.labels, conversion.tokenizer, folder)
-            task = task_for(option_files(spec, conversion.folder, folder), folder)
+            task = task_of(said, source, conversion, folder)
             round_to, decides = self._request.round_to, task.decides
             network = network_of(source, round_to=round_to, decides=decides, original=self._source)
             quiet = Stages(Silent())
@@ -178,7 +175,7 @@ class Settings:
         """The evaluation data as a setting's network takes them, with the original's answers."""
         if setting.size is None:
             return self.data.evaluation
-        conversion, shown = self._request.conversion, f"{setting.size[0]}x{setting.size[1]}"
+        conversion, shown = self._request.conversion, sides(setting.size)
         _, evaluation, _ = datasets(conversion, setting.task.spec, Stages(Silent()))
         assert evaluation is not None  # noqa: S101  there is one wherever there is calibration data
         title, folder = f"read the evaluation data for {shown}", setting.folder / "evaluation"

@@ -13,7 +13,7 @@ from typing import Protocol
 from edgekit.bundle import Bundle
 from edgekit.errors import EdgeKitError, ModelRefused, UsageError
 from edgekit.parity import Parity
-from edgekit_converters.input_size import Size, own_size
+from edgekit_converters.input_size import Size, own_size, sides
 from edgekit_converters.plan.quality import quality_gate
 from edgekit_converters.plan.stock import Stock
 from edgekit_converters.plan.variants import ORDER, Piece, smaller_sides, waits_for
@@ -166,7 +166,7 @@ class Agenda:
         while self._sizes:
             size, small = self._sizes.pop(0), self._too_small
             if small is not None and size[0] <= small[0] and size[1] <= small[1]:
-                self._leave_out(size, f"not tried: {small[0]}x{small[1]} loses too much already")
+                self._leave_out(size, f"not tried: {sides(small)} loses too much already")
                 continue
             parity = self._stock.parity_at(size)
             if parity is None:

@@ -19,7 +19,7 @@ from edgekit.parity import Gate, Parity, ParityMeter
 from edgekit.spec import Spec
 from edgekit.tasks import Task
 from edgekit_converters.convert import Conversion, FloatArtifact
-from edgekit_converters.input_size import Size, open_at, own_size, scaled
+from edgekit_converters.input_size import Size, open_at, own_size, scaled, sides
 from edgekit_converters.plan.quality import quality_gate
 from edgekit_converters.plan.stock import Stock
 from edgekit_converters.plan.variants import Piece
@@ -134,7 +134,7 @@ class Maker:
 
     def _open_resized(self, size: Size) -> _Opened:
         native = self._opened(None)
-        shown = f"{size[0]}x{size[1]}"
+        shown = sides(size)
         original, own = native.conversion.source, own_size(native.spec)
         said = native.conversion.said
         if said is None or own is None:
@@ -143,8 +143,8 @@ class Maker:
             source = self._stack.enter_context(open_at(self._request, original, size))
         request = replace(self._request, spec=scaled(said, own, size), name=f"{native.conversion.name}-{shown}")
         opened = _Opened(self._conversion(request, source, shown), native.conversion.data)
-        self._stages.note(f"{shown}: judged against the original, with photos of {own[0]}x{own[1]}")
-        opened.notes = (*opened.notes, f"{shown}: judged against the original, with photos of {own[0]}x{own[1]}")
+        self._stages.note(f"{shown}: judged against the original, with photos of {sides(own)}")
+        opened.notes = (*opened.notes, f"{shown}: judged against the original, with photos of {sides(own)}")
         return opened
 
     def _conversion(self, request: Request, source: Source, word: str) -> _Piecewise:

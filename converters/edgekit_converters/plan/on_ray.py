@@ -16,6 +16,7 @@ from typing import Any
 
 from edgekit.cluster import Done, Tasks, connected, on_each_node
 from edgekit.errors import EdgeKitError, EnvironmentFault, ModelRefused
+from edgekit_converters.input_size import sides
 from edgekit_converters.plan import worker
 from edgekit_converters.plan.agenda import Outcome, Work
 from edgekit_converters.plan.planner import Cluster
@@ -79,7 +80,7 @@ class Workers:
 
     def _taken(self, done: Done[Work]) -> Outcome:
         work = done.key
-        called = work.name if isinstance(work, Piece) else f"{work[0]}x{work[1]}"
+        called = work.name if isinstance(work, Piece) else sides(work)
         if done.lost is not None:
             self._stages.note(f"{called}: {done.lost}")
             said = f"{called}: {done.lost}" if isinstance(work, Piece) else f"not made: {done.lost}"

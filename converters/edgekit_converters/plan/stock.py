@@ -11,7 +11,7 @@ from edgekit.atomic import atomic_file, atomic_folder
 from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import BundleRefused
 from edgekit.parity import Parity
-from edgekit_converters.input_size import Size
+from edgekit_converters.input_size import Size, sides
 from edgekit_converters.plan.fingerprint import Fingerprints
 from edgekit_converters.plan.variants import Piece
 from edgekit_converters.progress import Stages
@@ -77,4 +77,4 @@ class Stock:
 
     def _parity_file(self, size: Size) -> Path:
         key = self.fingerprints.of_data(size)[:_KEY_SHOWN]
-        return self._folder / PIECES / f"{size[0]}x{size[1]}-{key}.json"
+        return self._folder / PIECES / f"{sides(size)}-{key}.json"

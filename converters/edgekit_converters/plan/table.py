@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgekit.units import digits, megabytes
+from edgekit_converters.input_size import sides
 from edgekit_converters.plan.choose import better_axes, compared
 from edgekit_converters.plan.store import PlanFile
 from edgekit_converters.plan.variants import Variant
@@ -113,7 +114,7 @@ def _cells(plan: PlanFile, variant: Variant) -> list[str]:
 
 def _size(variant: Variant) -> list[str]:
     size = variant.piece.resolution
-    return [] if size is None else [f"{size[0]}x{size[1]}"]
+    return [] if size is None else [sides(size)]
 
 
 def _answers(variant: Variant) -> str:
